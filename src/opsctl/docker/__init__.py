@@ -1,0 +1,1 @@
+"""The engine and compose over a Host, and pure parsers of what they say."""

@@ -1,0 +1,1 @@
+"""Host over SSH and on this machine."""

@@ -1,0 +1,1 @@
+"""One module a capability: decides, acts through ports, returns frozen results."""

@@ -1,0 +1,1 @@
+"""Words, contracts and ports: imports nothing from the other rooms."""

@@ -1,0 +1,1 @@
+"""A droplet on your laptop."""

@@ -1,0 +1,1 @@
+"""What makes every job safe: lease, journal, audit, executor."""

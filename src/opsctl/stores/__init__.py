@@ -1,0 +1,1 @@
+"""Postgres, Redis, Qdrant, Weaviate and files as sources, sinks and probes."""
