@@ -1,0 +1,95 @@
+"""What every kind of sandbox droplet can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from opsctl.model.cancel import Cancel
+
+Progress = Callable[[str], None]
+"""Takes one line for a person: what is being done, or what it waits for."""
+
+
+class Power(StrEnum):
+    """The two ways to start a droplet again: asking its system, or cutting its power."""
+
+    REBOOT = "reboot"
+    CYCLE = "power-cycle"
+
+
+class Condition(StrEnum):
+    """What was found of a droplet."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    BROKEN = "broken"  # parts are there, but it cannot be used: `up` mends it
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One droplet to run. Everything that tells it from another is in here and in its folder."""
+
+    name: str  # unique on this machine: `dev`, or `fleet-2` with --count
+    folder: Path  # its own state folder, mode 0700, there before `up` and removed after `down`
+    port: int  # sshd's port on 127.0.0.1, free when the spec was made
+    memory: int  # bytes
+    authorized_key: str  # one line of authorized_keys, for root, alex and deploy
+    host_key: str  # sshd's own key: OpenSSH's private format, ed25519
+    host_key_public: str  # its public line, without a host name
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What `status` found. `detail` says why it is broken, or how it runs."""
+
+    condition: Condition
+    detail: str = ""
+    boot_id: str = ""
+
+
+class Kind(Protocol):
+    """One way to run a droplet. Methods may be called again at any time, also after a crash in the middle."""
+
+    @property
+    def name(self) -> str:
+        """`container` or `vm`."""
+        ...
+
+    def unusable(self) -> str | None:
+        """Why this kind cannot work on this machine; None when it can. Quick: nothing is built or started."""
+        ...
+
+    def prepare(self, progress: Progress, cancel: Cancel) -> None:
+        """Build what every droplet of this kind needs and keep it in the cache; quick when it is there.
+
+        Raises ConfigError when something must be installed first.
+        """
+        ...
+
+    def up(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
+        """Leave the droplet running with sshd answering on its port, whatever was there before.
+
+        A droplet that already runs is left alone; parts of a broken one are removed first. Raises OpsError.
+        """
+        ...
+
+    def status(self, spec: Spec) -> Seen:
+        """Look, change nothing; never raises for a droplet in a bad state."""
+        ...
+
+    def power(self, spec: Spec, how: Power, progress: Progress, cancel: Cancel) -> None:
+        """Start the droplet again and wait until sshd answers; its disk stays, its boot id changes."""
+        ...
+
+    def down(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
+        """Remove the droplet and everything it left outside its folder; nothing to remove is fine."""
+        ...
+
+    def purge(self, progress: Progress) -> None:
+        """Remove what `prepare` left outside the cache folder (images of an engine)."""
+        ...
