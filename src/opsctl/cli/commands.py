@@ -1,0 +1,59 @@
+"""Every command with its panel and its one line of help, so that `--help` imports none of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import typer
+
+DAILY = "Daily"
+BROKE = "It broke"
+DATA = "Data"
+SETUP = "Set-up"
+
+
+class Command(NamedTuple):
+    """A top-level command or group: `module` exposes `register(app)`, which adds it under `name`."""
+
+    name: str
+    panel: str
+    help: str
+    module: str
+
+
+COMMANDS = (
+    Command("startup", DAILY, "Start services in phases, each gated on health and memory.", "startup"),
+    Command("stop", DAILY, "Stop services, the last phase first.", "stop"),
+    Command("restart", DAILY, "Stop and start one service, and prove that it is back.", "restart"),
+    Command("status", DAILY, "What runs, what does not, and since when.", "status"),
+    Command("logs", DAILY, "Log lines of one or several services.", "logs"),
+    Command("exec", DAILY, "Run a command inside a service's container.", "exec"),
+    Command("shell", DAILY, "Open a shell inside a service's container.", "shell"),
+    Command("tunnel", DAILY, "Reach a service's port from here.", "tunnel"),
+    Command("memory", DAILY, "Where the memory goes.", "memory"),
+    Command("doctor", BROKE, "Can opsctl work here? Each check with what mends it.", "doctor"),
+    Command("init", SETUP, "Write a first stack file from what is there.", "init"),
+    Command("config", SETUP, "What the configuration says, and where each value comes from.", "config"),
+    Command("sandbox", SETUP, "A droplet on your laptop to try everything on.", "sandbox"),
+)
+
+
+def register(app: typer.Typer, command: Command, *, loaded: bool) -> None:
+    """Add one command to the app: for real, or as a name with its help."""
+    if loaded:
+        load(command)(app)
+    else:
+        app.command(command.name, help=command.help, rich_help_panel=command.panel)(_name_only)
+
+
+def load(command: Command) -> Callable[[typer.Typer], None]:
+    """The `register` function of a command's module."""
+    module = importlib.import_module(f"opsctl.cli.{command.module}")
+    function: Callable[[typer.Typer], None] = module.register
+    return function
+
+
+def _name_only() -> None:
+    """Stand for a command that this call did not ask for."""

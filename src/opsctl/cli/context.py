@@ -1,0 +1,154 @@
+"""The one place where adapters are chosen and built."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from opsctl.cli.process import Process
+from opsctl.jobs.fleet import run_fleet
+from opsctl.model.cancel import Cancel
+from opsctl.model.errors import UsageError
+from opsctl.model.result import CommandResult, DropletResult
+from opsctl.model.stack import Droplet, Stack
+
+if TYPE_CHECKING:
+    from opsctl.model.engine import Engine
+    from opsctl.model.ports import Host, Shell
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Session:
+    """One droplet, connected at first use. `reads` repeats a read once when the connection drops under it."""
+
+    droplet: Droplet
+    stack: Stack
+    host: Host
+    reads: Shell
+    engine: Engine
+    cancel: Cancel
+
+
+class Context:
+    """What one call of a command works with."""
+
+    def __init__(
+        self,
+        ctx: typer.Context,
+        *,
+        stack: Path | None = None,
+        droplets: Sequence[str] | None = None,
+        yes: bool = False,
+        verbose: int = 0,
+    ) -> None:
+        process: Process = ctx.obj
+        self.process = process
+        self.cancel = process.cancel
+        self.redact = process.redact
+        self.yes = yes
+        self.verbose = verbose
+        self._stack_path = stack
+        self._named = tuple(droplets or ())
+        self._question = threading.Lock()
+
+    @cached_property
+    def run_id(self) -> str:
+        """Sortable by time, unique enough for one droplet: 20261120T185312-3f9a1c."""
+        return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.urandom(3).hex()}"
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The stack file, validated whole before anything is connected."""
+        from opsctl.model.stackfile import load_stack
+
+        return load_stack(self._stack_path, droplets=self._named)
+
+    def droplets(self, *, reading: bool) -> tuple[Droplet, ...]:
+        """The droplets this call is about: named, the only one, or (for reads) all of them.
+
+        Raises UsageError for a change with several droplets and none named.
+        """
+        every = tuple(self.stack.droplets.values())
+        if "all" in self._named:
+            return every
+        if self._named:
+            return tuple(self.stack.droplets[name] for name in dict.fromkeys(self._named))
+        if reading or len(every) == 1:
+            return every
+        names = ", ".join(self.stack.droplets)
+        raise UsageError(
+            f"this changes a droplet, and the stack has {len(every)}: {names}",
+            why="opsctl does not guess which one to change",
+            next=f"{self.command_line} -d {every[0].name}   (or -d all)",
+        )
+
+    @property
+    def command_line(self) -> str:
+        """This call as it was typed, for `next` lines."""
+        import shlex
+
+        return self.redact(shlex.join(["opsctl", *self.process.argv]))
+
+    @contextmanager
+    def session(self, droplet: Droplet) -> Iterator[Session]:
+        """Everything a job needs on one droplet; the connection ends with the block."""
+        from opsctl.docker.engine import DockerEngine
+        from opsctl.hosts import connect, reading
+
+        host = connect(droplet, confirm_host_key=self._confirm_host_key if self._on_terminal else None)
+        try:
+            reads = reading(host)
+            yield Session(droplet, self.stack, host, reads, DockerEngine(reads, droplet), self.cancel)
+        finally:
+            host.close()
+
+    def over(self, job: Callable[[Session], DropletResult[T]], *, reading: bool) -> CommandResult[T]:
+        """Run a job on every droplet this call is about, side by side."""
+
+        def one(droplet: Droplet) -> DropletResult[T]:
+            with self.session(droplet) as session:
+                return job(session)
+
+        return run_fleet(self.droplets(reading=reading), one)
+
+    def one(self) -> Droplet:
+        """The one droplet of a command that can only talk to one. Raises UsageError."""
+        chosen = self.droplets(reading=False)
+        if len(chosen) != 1:
+            raise UsageError(
+                f"this command talks to one droplet, and {len(chosen)} are named",
+                next=f"name one of: {', '.join(each.name for each in chosen)}",
+            )
+        return chosen[0]
+
+    def confirm(self, question: str, *, instead: str = "--yes") -> None:
+        """Ask before something is changed. Without a terminal a question is a failure, not a wait.
+
+        Raises UsageError when nobody can be asked, typer.Abort on no.
+        """
+        if self.yes:
+            return
+        if not self._on_terminal:
+            raise UsageError(question, why="there is no terminal to ask on", next=f"{self.command_line} {instead}")
+        typer.confirm(question, abort=True, err=True)
+
+    @property
+    def _on_terminal(self) -> bool:
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def _confirm_host_key(self, host: str, kind: str, fingerprint: str) -> bool:
+        with self._question:
+            sys.stderr.write(f"The host key of {host} is not known yet.\n  {kind} {fingerprint}\n")
+            return typer.confirm("Is this the fingerprint you expect?", err=True)

@@ -1,0 +1,129 @@
+"""The entry point: one catcher, documented exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from opsctl import __version__
+from opsctl.cli import commands
+from opsctl.cli.process import Process, signals
+from opsctl.model.errors import ErrorInfo, ExitCode, Interrupted, OpsError
+
+_EPILOG = (
+    "Exit codes: 0 done · 1 failed · 2 usage · 3 configuration · 4 unreachable · 5 partly done · "
+    "6 lease held · 7 gate not passed · 70 bug · 130 interrupted"
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"opsctl {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Bring an agent stack up on a small droplet in phases that fit its memory, prove it, and undo it."""
+
+
+def build(argv: tuple[str, ...], *, everything: bool = False) -> typer.Typer:
+    """The app with the command that argv asks for loaded, the others by name only (shell completion: all)."""
+    app = typer.Typer(
+        name="opsctl",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog=_EPILOG,
+    )
+    app.callback()(_root)
+    word = next((each for each in argv if not each.startswith("-")), None)
+    for command in commands.COMMANDS:
+        commands.register(app, command, loaded=everything or command.name == word)
+    return app
+
+
+def run() -> NoReturn:
+    """Run opsctl with this process's arguments and exit with the documented code."""
+    process = Process(tuple(sys.argv[1:]))
+    with signals(process):
+        code = _guarded(process)
+        _flush()
+    sys.exit(int(code))
+
+
+def _guarded(process: Process) -> int:
+    try:
+        app = build(process.argv, everything="_OPSCTL_COMPLETE" in os.environ)
+        outcome = app(args=list(process.argv), prog_name="opsctl", standalone_mode=True, obj=process)
+        return int(outcome or 0)
+    except SystemExit as leaving:  # typer's own way out: help, usage errors, typer.Exit
+        code = leaving.code if isinstance(leaving.code, int) else 1
+        # Typer turns a refused question (Abort) into 1, and so does an interrupt at a prompt.
+        return int(ExitCode(128 + process.cancel.signum)) if process.cancel.cancelled and code == 1 else code
+    except OpsError as error:
+        _tell(process, error.info, error.exit_code)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        stopped = Interrupted("stopped at once", signum=process.cancel.signum)
+        _tell(process, stopped.info, stopped.exit_code)
+        return int(stopped.exit_code)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): nothing is left to tell it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.DONE)
+    except Exception as error:  # noqa: BLE001 - the one catcher: anything that reaches it is a bug of ours
+        return _bug(process, error)
+
+
+def _bug(process: Process, error: Exception) -> int:
+    if any(word in process.argv for word in ("-vv", "-vvv")):
+        import traceback
+
+        sys.stderr.write(process.redact(traceback.format_exc()))
+    info = ErrorInfo(
+        code="bug",
+        what=f"opsctl itself failed: {type(error).__name__}: {error}",
+        why="this is a bug in opsctl, not in your stack",
+        next="run it again with -vv and report what it shows",
+    )
+    _tell(process, info, ExitCode.BUG)
+    return int(ExitCode.BUG)
+
+
+def _tell(process: Process, info: ErrorInfo, code: ExitCode) -> None:
+    from dataclasses import replace
+
+    shown = replace(info, what=process.redact(info.what), why=process.redact(info.why), next=process.redact(info.next))
+    if process.as_json:
+        from opsctl.cli.output import error_document, print_json
+
+        print_json(error_document(_name(process.argv), shown, code))
+        return
+    from opsctl.render.errors import print_error
+
+    print_error(shown)
+
+
+def _name(argv: tuple[str, ...]) -> str:
+    groups = {"memory", "config", "sandbox"}
+    words = [each for each in argv if not each.startswith("-")][:2]
+    return ".".join(words) if words and words[0] in groups else words[0] if words else "opsctl"
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    run()

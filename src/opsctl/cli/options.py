@@ -1,0 +1,44 @@
+"""The options that every command shares, as annotated types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_WHERE = "Where"
+_HOW = "How"
+
+StackOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--stack",
+        metavar="FILE",
+        envvar="OPSCTL_STACK",
+        show_envvar=False,
+        help="Stack file; else $OPSCTL_STACK, ./opsctl.yaml, /etc/opsctl/opsctl.yaml.",
+        rich_help_panel=_WHERE,
+    ),
+]
+DropletOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-d",
+        "--droplet",
+        metavar="NAME",
+        help="A droplet of the stack, user@host, local, or all; may be repeated.",
+        rich_help_panel=_WHERE,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=_HOW)]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Real reads, no writes: show the plan.", rich_help_panel=_HOW)
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to questions.", rich_help_panel=_HOW)]
+VerboseOption = Annotated[
+    int,
+    typer.Option(
+        "-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.", show_default=False, rich_help_panel=_HOW
+    ),
+]
