@@ -49,7 +49,9 @@ def main() -> int:
             print(f"wrote {path.relative_to(HERE.parent)}")
             continue
         stale += 1
-        difference = difflib.unified_diff(found.splitlines(), wanted.splitlines(), str(path), "as the code says", lineterm="")
+        difference = difflib.unified_diff(
+            found.splitlines(), wanted.splitlines(), str(path), "as the code says", lineterm=""
+        )
         print("\n".join(list(difference)[:40]))
     if stale:
         print("run: nox -s docs -- --write")

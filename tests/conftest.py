@@ -1,0 +1,131 @@
+"""Shared fixtures: the command as a user types it, and one container droplet for the whole session."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BASE_ENVIRONMENT = {
+    key: value for key, value in os.environ.items() if not key.startswith(("OPSCTL_STACK", "COLUMNS", "FORCE_COLOR"))
+}
+
+
+@dataclass(frozen=True)
+class Opsctl:
+    """Runs the real command in a process of its own."""
+
+    environment: dict[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def argv(self, *words: str) -> list[str]:
+        """The words of the process."""
+        return [sys.executable, "-m", "opsctl", *words]
+
+    def start(self, *words: str, **more: Any) -> subprocess.Popen[str]:
+        """Start it and return the process, for tests that interrupt or kill it."""
+        environment = {**BASE_ENVIRONMENT, "COLUMNS": "100", **self.environment}
+        return subprocess.Popen(
+            self.argv(*words),
+            env=environment,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **more,
+        )
+
+    def __call__(self, *words: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        """Run it to its end."""
+        process = self.start(*words)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            pytest.fail(f"opsctl {' '.join(words)} did not end in {timeout} s\n{out}\n{err}")
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def json(self, *words: str) -> dict[str, Any]:
+        """Run it with --json and return the document, whatever the exit code."""
+        done = self(*words, "--json")
+        assert done.stdout.strip(), done.stderr
+        document: dict[str, Any] = json.loads(done.stdout)
+        assert document["exit_code"] == done.returncode
+        return document
+
+
+@dataclass(frozen=True)
+class Droplet:
+    """A running sandbox droplet."""
+
+    name: str
+    stack_file: Path
+    opsctl: Opsctl
+    ssh: tuple[str, ...]
+
+    def sh(self, script: str, *, check: bool = True) -> str:
+        """Run a shell script on the droplet as root and return its stdout."""
+        done = subprocess.run([*self.ssh, "bash -s"], input=script, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 or not check, f"{script}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def running(self) -> set[str]:
+        """The compose services that run now."""
+        shown = self.sh("docker ps --format '{{.Label \"com.docker.compose.service\"}}'")
+        return set(shown.split())
+
+
+def engine_missing() -> str | None:
+    """Why no container droplet can be had here; None when one can."""
+    if shutil.which("docker") is None:
+        return "docker is not installed"
+    asked = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
+    return None if asked.returncode == 0 else "no Docker engine answers"
+
+
+@pytest.fixture
+def opsctl(tmp_path: Path) -> Opsctl:
+    """opsctl in an empty folder, with no stack file anywhere."""
+    return Opsctl(folder=tmp_path)
+
+
+@pytest.fixture(scope="session")
+def sandbox_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A state folder of this session's own, so that nobody's sandbox is touched; the cache is shared."""
+    return {"OPSCTL_SANDBOX_STATE": str(tmp_path_factory.mktemp("sandbox-state"))}
+
+
+@pytest.fixture(scope="session")
+def session_droplet(sandbox_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Droplet]:
+    """One container droplet for the whole session; tests use `droplet`, which cleans it first."""
+    if reason := engine_missing():
+        pytest.skip(reason)
+    name = f"test-{os.getpid()}"
+    opsctl = Opsctl(dict(sandbox_environment), tmp_path_factory.mktemp("work"))
+    done = opsctl("sandbox", "up", "--kind", "container", "--name", name, timeout=1500)
+    assert done.returncode == 0, done.stderr
+    try:
+        shown = opsctl.json("sandbox", "status", "--name", name)["droplets"][0]["result"]
+        stack = Path(shown["stack_file"])
+        yield Droplet(
+            name, stack, Opsctl({**sandbox_environment, "OPSCTL_STACK": str(stack)}, opsctl.folder), tuple(shown["ssh"])
+        )
+    finally:
+        opsctl("sandbox", "down", "--name", name)
+
+
+@pytest.fixture
+def droplet(session_droplet: Droplet) -> Droplet:
+    """The session's droplet with no container on it."""
+    session_droplet.sh("docker ps -aq | xargs -r docker rm -fv >/dev/null; rm -rf /var/lib/opsctl")
+    return session_droplet
