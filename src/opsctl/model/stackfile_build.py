@@ -1,0 +1,68 @@
+"""Checked entries to the frozen stack that jobs read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from opsctl.model.stack import Droplet, Gate, Redundant, Service, Then
+from opsctl.model.stackfile_schema import DropletEntry, GateEntry, RedundantEntry, ServiceEntry, ThenEntry
+
+
+def droplet(name: str, entry: DropletEntry, folder: Path) -> Droplet:
+    """A droplet; key files are resolved against the home and the stack's folder."""
+    provider: Mapping[str, str | int] = {
+        key: value for key, value in entry.provider.model_dump().items() if value is not None
+    }
+    return Droplet(
+        name=name,
+        address=entry.address,
+        key=_local(entry.key, folder),
+        known_hosts=_local(entry.known_hosts, folder),
+        compose=tuple(entry.compose),
+        env_file=tuple(entry.env_file),
+        project=entry.project,
+        reserve=entry.reserve,
+        sudo=entry.docker.sudo,
+        socket=None if entry.docker.socket == "auto" else entry.docker.socket,
+        provider=provider,
+        boot=entry.boot,
+    )
+
+
+def _local(path: str | None, folder: Path) -> str | None:
+    return None if path is None else str(folder / Path(path).expanduser())
+
+
+def service(name: str, entry: ServiceEntry) -> Service:
+    """A service as the file gives it; what it does not say is the default."""
+    return Service(
+        name=name,
+        phase=entry.phase,
+        memory=entry.memory,
+        gate=gate(entry.gate),
+        proof=tuple(entry.proof),
+        then=tuple(then(step) for step in entry.then),
+        one_by_one=entry.one_by_one,
+        optional=entry.optional,
+    )
+
+
+def gate(entry: GateEntry) -> Gate:
+    """A gate."""
+    command = None if entry.command is None else tuple(entry.command)
+    return Gate(entry.http, entry.tcp, entry.sql, command, entry.status, entry.within)
+
+
+def then(entry: ThenEntry) -> Then:
+    """A step after a gate; the schema has made sure that there is exactly one kind."""
+    if entry.command is not None:
+        return Then("command", tuple(entry.command), entry.within)
+    if entry.sql is not None:
+        return Then("sql", (entry.sql,), entry.within)
+    return Then("opsctl", tuple(entry.opsctl or ()), entry.within)
+
+
+def redundant(entry: RedundantEntry) -> Redundant:
+    """Why a service isn't needed."""
+    return Redundant(entry.reason, entry.since)

@@ -1,0 +1,231 @@
+"""Finds, reads and checks the stack file, whole, before anything is connected."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from opsctl import __version__
+from opsctl.model import assets, stackfile_build
+from opsctl.model.errors import ConfigError
+from opsctl.model.secret import Secret
+from opsctl.model.stack import Origin, Stack
+from opsctl.model.stackfile_check import validate
+from opsctl.model.stackfile_problem import Path as Way
+from opsctl.model.stackfile_problem import Problem, config_error, dotted, nearest
+from opsctl.model.stackfile_schema import StackFile
+from opsctl.model.stackfile_vars import LazySecrets, VariableError, Variables, parse_env_file, split
+from opsctl.model.stackfile_yaml import Document, read_yaml
+
+VARIABLE = "OPSCTL_STACK"
+NAME = "opsctl.yaml"
+SYSTEM = Path("/etc/opsctl") / NAME
+Learn = Callable[[Secret], None]
+
+_LAZY = ("stores", "alerts")  # secrets: resolved when one is used, not when the file is read
+
+
+def find_stack(
+    option: str | None = None, *, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Path | None:
+    """The stack file: `option`, $OPSCTL_STACK, ./opsctl.yaml, /etc/opsctl/opsctl.yaml; None without any.
+
+    Raises ConfigError when one that was named isn't there.
+    """
+    environ = os.environ if environ is None else environ
+    named, by = (option, "--stack") if option else (environ.get(VARIABLE, ""), f"${VARIABLE}")
+    if named:
+        path = (cwd or Path.cwd()) / Path(named).expanduser()
+        if path.is_dir():
+            path /= NAME
+        if not path.exists():
+            raise ConfigError(f"no stack file {named}", why=f"{by} names it, and it isn't there", next="opsctl init")
+        return path
+    return next((path for path in ((cwd or Path.cwd()) / NAME, SYSTEM) if path.is_file()), None)
+
+
+def load_stack(
+    option: str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    learn: Learn | None = None,
+) -> Stack:
+    """The stack that the stack file describes; an empty one where there is none.
+
+    `learn` is told every secret as it is resolved. Raises ConfigError with everything that is wrong in the file.
+    """
+    environ = os.environ if environ is None else environ
+    path = find_stack(option, environ=environ, cwd=cwd)
+    if path is None:
+        return Stack(None, {}, {})
+    return read_stack(_read(path), path, environ=environ, learn=learn)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text", why=str(error.reason), next="opsctl init --force") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read", why=error.strerror or str(error), next=f"ls -l {path}") from None
+
+
+def read_stack(text: str, path: Path, *, environ: Mapping[str, str], learn: Learn | None = None) -> Stack:
+    """The stack in a file's text. `path` is what relative names in it are relative to; it need not exist."""
+    document = read_yaml(text, path.name)
+    if not isinstance(document.data, dict):
+        document.problem((), "empty" if document.data is None else "not a mapping", expected="version: 1, droplets: …")
+        raise config_error(document.problems)
+    _refuse_compose_file(document)
+    _check_requires(document)
+    variables = Variables(environ, _env_files(document, path.parent), path.parent)
+    data = _expand(document.data, (), document, variables)
+    entry, problems = validate(StackFile, data, file=document.file, line=document.line)
+    noted = {problem.path for problem in document.problems}
+    document.problems += [problem for problem in problems if problem.path not in noted]
+    if entry is None:
+        raise config_error(document.problems)
+    _check(entry, document, path.parent)
+    if document.problems:
+        raise config_error(document.problems)
+    return _stack(entry, document, path, variables, learn)
+
+
+def _refuse_compose_file(document: Document) -> None:
+    services = document.data.get("services")
+    shaped = isinstance(services, dict) and any(
+        isinstance(entry, dict) and ("image" in entry or "build" in entry) for entry in services.values()
+    )
+    if shaped and "droplets" not in document.data:
+        raise ConfigError(
+            f"{document.file} is a compose file, not a stack file",
+            why="its services have an image or a build; opsctl.yaml only adds what compose doesn't know",
+            next="opsctl init --output opsctl.yaml",
+            line=document.line(("services",)),
+        )
+
+
+def _env_files(document: Document, folder: Path) -> dict[str, str]:
+    given = document.data.get("env_file", [])
+    names = [given] if isinstance(given, str) else given if isinstance(given, list) else []
+    values: dict[str, str] = {}
+    for index, name in enumerate(names):
+        way: Way = ("env_file", index)
+        try:
+            values |= parse_env_file((folder / str(name)).expanduser().read_text())
+        except OSError as error:
+            document.problem(way, f"{name} cannot be read: {error.strerror}", expected="a file beside the stack file")
+        except ValueError as error:
+            document.problem(way, f"{name}: {error}", expected="NAME=value lines")
+    return values
+
+
+def _expand(value: Any, way: Way, document: Document, variables: Variables) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: item if str(key).startswith("x-") else _expand(item, (*way, key), document, variables)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_expand(item, (*way, index), document, variables) for index, item in enumerate(value)]
+    if not isinstance(value, str) or "$" not in value:
+        return value
+    try:
+        if way[0] in _LAZY:
+            split(value)
+            return value
+        return variables.expand(value)
+    except VariableError as error:
+        meant = nearest(error.name, variables.env_files) if error.name else ""
+        document.problem(way, str(error), expected=error.expected, nearest=meant)
+        return value
+
+
+def _check(entry: StackFile, document: Document, folder: Path) -> None:
+    if "all" in entry.droplets:
+        document.problem(("droplets", "all"), "`all` means every droplet", expected="another name")
+    for name, service in entry.services.items():
+        for index, step in enumerate(service.then):
+            if step.sql and not step.sql.startswith(("/", "container:")) and not assets.sql_file(step.sql, folder):
+                document.problem(
+                    ("services", name, "then", index, "sql"),
+                    f"no file {step.sql}",
+                    expected=f"a file in {folder}, /path/on/the/droplet or container:/path",
+                    nearest=nearest(step.sql, assets.names("sql", folder)),
+                )
+
+
+def _check_requires(document: Document) -> None:
+    """Alone and first: a file for another opsctl has keys that this one cannot judge."""
+    requires = str(document.data.get("requires") or "")
+    for part in filter(None, (part.strip() for part in requires.split(","))):
+        match = re.fullmatch(r"(>=|<=|==|!=|>|<)\s*(\d+(?:\.\d+)*)", part)
+        if match is None:
+            document.problem(("requires",), f"{part!r} is not a version to compare with", expected=">=0.1")
+        elif not _holds(match[1], _numbers(__version__), _numbers(match[2])):
+            document.problem(("requires",), f"this is opsctl {__version__}", expected=f"opsctl {requires}")
+            raise config_error(document.problems[-1:])
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:4])
+    return numbers + (0,) * (4 - len(numbers))
+
+
+def _holds(operator: str, have: tuple[int, ...], want: tuple[int, ...]) -> bool:
+    return {
+        ">=": have >= want,
+        "<=": have <= want,
+        "==": have == want,
+        "!=": have != want,
+        ">": have > want,
+        "<": have < want,
+    }[operator]
+
+
+def _stack(entry: StackFile, document: Document, path: Path, variables: Variables, learn: Learn | None) -> Stack:
+    resolver = _Resolver(document, variables, learn)
+    return Stack(
+        path=str(path),
+        droplets={name: stackfile_build.droplet(name, each, path.parent) for name, each in entry.droplets.items()},
+        services={name: stackfile_build.service(name, each) for name, each in entry.services.items()},
+        redundant={name: stackfile_build.redundant(each) for name, each in entry.redundant.items()},
+        stores={name: LazySecrets(_given(each), resolver.under("stores", name)) for name, each in entry.stores.items()},
+        alerts=LazySecrets(_given(entry.alerts), resolver.under("alerts")),
+        origins={dotted(way): Origin(document.file, line) for way, line in document.lines.items() if way},
+    )
+
+
+def _given(entry: Any) -> dict[str, str]:
+    return {key: str(value) for key, value in entry.model_dump(by_alias=True).items() if value is not None}
+
+
+class _Resolver:
+    """Turns the templates of stores and alerts into secrets, when they are asked for."""
+
+    def __init__(self, document: Document, variables: Variables, learn: Learn | None) -> None:
+        self._document = document
+        self._variables = variables
+        self._learn = learn
+
+    def under(self, *above: str) -> Callable[[str, str], Secret]:
+        """A resolver for the keys of one mapping."""
+
+        def resolve(name: str, template: str) -> Secret:
+            way: Way = (*above, name)
+            try:
+                secret = Secret(self._variables.expand(template))
+            except VariableError as error:
+                line = self._document.line(way)
+                meant = nearest(error.name, self._variables.env_files) if error.name else ""
+                problem = Problem(self._document.file, way, line, str(error), error.expected, meant)
+                raise config_error([problem]) from None
+            if self._learn is not None:
+                self._learn(secret)
+            return secret
+
+        return resolve

@@ -1,0 +1,76 @@
+"""What is wrong in a stack file, collected and shown together as one error."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from opsctl.model.errors import ConfigError
+
+Path = tuple[str | int, ...]
+"""The way to a value: ("services", "postgres", "then", 0, "sql")."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong. `line` counts from 1, 0 where there is none; `file` is a name to show."""
+
+    file: str
+    path: Path
+    line: int
+    what: str
+    expected: str = ""
+    nearest: str = ""
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line else ""
+        at = f"{dotted(self.path)}: " if self.path else ""
+        expected = f"; expected {self.expected}" if self.expected else ""
+        return f"{where}{at}{self.what}{expected}{self.hint}"
+
+    @property
+    def hint(self) -> str:
+        """The nearest valid word as a question, with a space before it; empty where there is none."""
+        return f' (did you mean "{self.nearest}"?)' if self.nearest else ""
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """`services.postgres.then[0].sql`, as errors and `config show` write it."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def nearest(word: str, words: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The valid word most like `word`, or an empty string."""
+    known = {known.lower(): known for known in words}
+    found = difflib.get_close_matches(str(word).lower(), known, n=1, cutoff=cutoff)
+    return known[found[0]] if found else ""
+
+
+def config_error(problems: Sequence[Problem]) -> ConfigError:
+    """All problems of a file as one error; path and line are the first one's."""
+    ordered = sorted(problems, key=lambda problem: (problem.file, problem.line))
+    first = ordered[0]
+    check = f"correct {first.file}{f' line {first.line}' if first.line else ''}, then: opsctl config show"
+    if len(ordered) == 1:
+        where = f"{first.file}, line {first.line}" if first.line else first.file
+        at = f"{dotted(first.path)}: " if first.path else ""
+        return ConfigError(
+            f"{where}: {at}{first.what}{first.hint}",
+            why=f"expected {first.expected}" if first.expected else "",
+            next=check,
+            path=dotted(first.path) or None,
+            line=first.line or None,
+        )
+    files = list(dict.fromkeys(problem.file for problem in ordered))
+    names = " and ".join(files)
+    return ConfigError(
+        f"{names}: {len(ordered)} problems",
+        why="\n".join(f"{problem.file} {problem}" if len(files) > 1 else str(problem) for problem in ordered),
+        next=check,
+        path=dotted(first.path) or None,
+        line=first.line or None,
+    )
