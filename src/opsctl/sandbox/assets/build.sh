@@ -76,8 +76,8 @@ finish_redis() {
 finish_caddy() { :; }
 finish_prometheus() { rm -rf "$1"/usr/bin/promtool "$1"/usr/share/javascript; mkdir -p "$1/data"; }
 finish_service() {
-    install -D -m 0644 "$assets/images/service.py" "$1/app/service.py"
-    install -D -m 0644 "$assets/images/health.py" "$1/app/health.py"
+    install -D -m 0644 "$assets/images/service" "$1/app/service.py"
+    install -D -m 0644 "$assets/images/health" "$1/app/health.py"
     chroot "$1" python3 -m compileall -q /usr/lib/python3.13 /app
 }
 finish_droplet() {
@@ -115,7 +115,7 @@ seed() {
     mount --bind "$work/layers" "$root/mnt"
     mount --rbind /dev "$root/dev"
     mount --rbind /sys "$root/sys"
-    cp "$assets/images/pack.py" "$root/tmp/pack.py"
+    cp "$assets/images/pack" "$root/tmp/pack.py"
     # In a network namespace of its own: an engine told to have no bridge deletes the docker0 it finds.
     unshare --net chroot "$root" dockerd --bridge=none --iptables=false --ip6tables=false -H unix:///run/seed.sock \
         > "$work/dockerd.log" 2>&1 &
