@@ -29,14 +29,14 @@ _LAZY = ("stores", "alerts")  # secrets: resolved when one is used, not when the
 
 
 def find_stack(
-    option: str | None = None, *, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+    option: Path | str | None = None, *, environ: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> Path | None:
     """The stack file: `option`, $OPSCTL_STACK, ./opsctl.yaml, /etc/opsctl/opsctl.yaml; None without any.
 
     Raises ConfigError when one that was named isn't there.
     """
     environ = os.environ if environ is None else environ
-    named, by = (option, "--stack") if option else (environ.get(VARIABLE, ""), f"${VARIABLE}")
+    named, by = (str(option), "--stack") if option else (environ.get(VARIABLE, ""), f"${VARIABLE}")
     if named:
         path = (cwd or Path.cwd()) / Path(named).expanduser()
         if path.is_dir():
@@ -47,8 +47,8 @@ def find_stack(
     return next((path for path in ((cwd or Path.cwd()) / NAME, SYSTEM) if path.is_file()), None)
 
 
-def load_stack(
-    option: str | None = None,
+def read_found(
+    option: Path | str | None = None,
     *,
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
