@@ -46,7 +46,10 @@ def dotted(path: Iterable[str | int]) -> str:
 def nearest(word: str, words: Iterable[str], *, cutoff: float = 0.6) -> str:
     """The valid word most like `word`, or an empty string."""
     known = {known.lower(): known for known in words}
-    found = difflib.get_close_matches(str(word).lower(), known, n=1, cutoff=cutoff)
+    meant = str(word).lower()
+    found = difflib.get_close_matches(meant, known, n=1, cutoff=cutoff)
+    if not found:  # difflib thinks little of swapped letters in short words: sodu, sudo
+        found = [each for each in known if sorted(each) == sorted(meant)]
     return known[found[0]] if found else ""
 
 

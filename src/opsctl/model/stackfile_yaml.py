@@ -65,6 +65,8 @@ def _syntax_error(file: str, text: str, error: Any) -> Exception:
     shown = Redactor()(lines[mark.line].strip()) if mark.line < len(lines) else ""
     if "'\\t'" in reason:
         reason = "a tab where YAML wants spaces"
+    if "another document" in reason:
+        reason = "a second document begins"
     at = f'at "{shown}"' if shown else "at the end of the file"
     return config_error([Problem(file, (), mark.line + 1, f"not YAML: {reason} (column {mark.column + 1}, {at})")])
 
