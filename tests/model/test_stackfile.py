@@ -236,3 +236,8 @@ def test_aliases_that_grow_without_bound_are_refused() -> None:
 def test_an_alias_that_contains_itself_is_refused() -> None:
     with pytest.raises(ConfigError, match="contains itself"):
         read("version: 1\nx-a: &a\n  b: *a\n")
+
+
+def test_a_file_that_is_nested_beyond_reason_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        read("version: 1\nx-a: " + "[" * 20_000)

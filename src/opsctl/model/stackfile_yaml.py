@@ -48,6 +48,8 @@ def read_yaml(text: str, file: str) -> Document:
         root = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         raise _syntax_error(file, text, error) from None
+    except RecursionError:
+        raise config_error([Problem(file, (), 0, "nested too deeply to be read")]) from None
     except YAMLError as error:
         reason = str(error).splitlines()[0]
         raise config_error([Problem(file, (), 0, f"not YAML: {reason}", "UTF-8 text")]) from None
