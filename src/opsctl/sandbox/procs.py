@@ -16,20 +16,32 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.errors import StepFailed
 
 
-def output(argv: Sequence[str], *, cancel: Cancel, timeout: float, stdin: Path | bytes | None = None) -> str:
+def output(
+    argv: Sequence[str],
+    *,
+    cancel: Cancel,
+    timeout: float,
+    stdin: Path | bytes | None = None,
+    cwd: Path | None = None,
+) -> str:
     """What a program says on stdout, stripped. Raises StepFailed with its stderr, DeadlineExceeded, Interrupted."""
-    code, out, error = attempt(argv, cancel=cancel, timeout=timeout, stdin=stdin)
+    code, out, error = attempt(argv, cancel=cancel, timeout=timeout, stdin=stdin, cwd=cwd)
     if code != 0:
         raise StepFailed(f"{_shown(argv)} failed (exit {code})", why=error or out)
     return out
 
 
 def attempt(
-    argv: Sequence[str], *, cancel: Cancel, timeout: float, stdin: Path | bytes | None = None
+    argv: Sequence[str],
+    *,
+    cancel: Cancel,
+    timeout: float,
+    stdin: Path | bytes | None = None,
+    cwd: Path | None = None,
 ) -> tuple[int, str, str]:
     """Exit status, stdout and stderr of a program. Raises DeadlineExceeded (it is killed), Interrupted."""
     bound = cancel.child(timeout)
-    with _input(stdin) as source, _started(argv, source) as process:
+    with _input(stdin) as source, _started(argv, source, cwd) as process:
         if isinstance(stdin, bytes) and process.stdin is not None:
             # Small inputs only: a pipe takes 64 KiB without a reader.
             with suppress(BrokenPipeError):
@@ -75,10 +87,10 @@ def _input(stdin: Path | bytes | None) -> Iterator[int | IO[bytes]]:
 
 
 @contextmanager
-def _started(argv: Sequence[str], stdin: int | IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _started(argv: Sequence[str], stdin: int | IO[bytes], cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
     # A session of its own: Ctrl-C reaches us alone, and what we end ends with all its children.
     process = subprocess.Popen(
-        argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd, start_new_session=True
     )
     try:
         yield process

@@ -6,7 +6,6 @@ import hashlib
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +72,7 @@ def _build(built: Built, progress: Progress, cancel: Cancel) -> None:
     folder = built.droplet.parent
     working = folder.with_name(f"{folder.name}.building")
     for leftover in cache_dir().glob("rootfs-*.building"):
-        _remove(leftover)
+        remove_tree(leftover)
     shutil.rmtree(folder, ignore_errors=True)
     working.mkdir(parents=True)
     progress("building the droplet once, from Debian packages (a minute or two)")
@@ -89,21 +88,17 @@ def _build(built: Built, progress: Progress, cancel: Cancel) -> None:
             next="opsctl sandbox up   (it begins anew; OPSCTL_SANDBOX_MIRROR names another Debian mirror)",
         ) from None
     finally:
-        _remove(working)
+        remove_tree(working)
     for old in sorted(cache_dir().glob("rootfs-*"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
-        _remove(old)
+        remove_tree(old)
 
 
-def _remove(folder: Path) -> None:
+def remove_tree(folder: Path) -> None:
+    """Remove a folder of the cache, also what a build inside a container left there as root."""
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists() and os.geteuid() != 0:
-        # A build inside a container leaves root's files behind when it is cut short.
-        subprocess.run(
-            ["docker", "run", "--rm", "--network=none", "-v", f"{folder.parent}:/cache", BUILDER]
-            + ["rm", "-rf", f"/cache/{folder.name}"],
-            capture_output=True,
-            check=False,
-        )
+        where = ("--network=none", "-v", f"{folder.parent}:/cache")
+        outer.attempt("run", "--rm", *where, BUILDER, "rm", "-rf", f"/cache/{folder.name}", timeout=120)
 
 
 def _builder(working: Path, progress: Progress, cancel: Cancel) -> Sequence[str]:
@@ -117,9 +112,7 @@ def _builder(working: Path, progress: Progress, cancel: Cancel) -> Sequence[str]
     raise ConfigError(
         "the sandbox cannot build its droplet here",
         why=_why_not(missing),
-        next="sudo apt-get install debootstrap && sudo opsctl sandbox up"
-        if missing
-        else "sudo opsctl sandbox up",
+        next="sudo apt-get install debootstrap && sudo opsctl sandbox up" if missing else "sudo opsctl sandbox up",
         code="sandbox-cannot-build",
     )
 

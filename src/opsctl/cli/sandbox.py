@@ -1,0 +1,152 @@
+"""`opsctl sandbox`: a droplet on your laptop."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from opsctl.cli.options import JsonOption
+from opsctl.cli.output import finish
+from opsctl.cli.process import Process
+from opsctl.model.errors import ConfigError, ExitCode, UsageError
+from opsctl.model.result import CommandResult, DropletResult
+from opsctl.model.units import parse_size
+from opsctl.sandbox import fleet
+from opsctl.sandbox.kinds import Condition, Power
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+
+NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="Which sandbox.")]
+KindOption = Annotated[
+    str, typer.Option("--kind", metavar="KIND", help="container, vm, or auto: the one that works here.")
+]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the group."""
+    parent.add_typer(app, name="sandbox", help="A droplet on your laptop to try everything on.")
+
+
+@app.command()
+def up(
+    ctx: typer.Context,
+    name: NameOption = "dev",
+    kind: KindOption = "auto",
+    count: Annotated[int | None, typer.Option("--count", min=1, help="Several droplets: NAME-1, NAME-2, …")] = None,
+    memory: Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Of each droplet; 2GiB.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Leave a sandbox running; builds what it needs at the first time, mends what is broken."""
+    process: Process = ctx.obj
+    size = _size(memory)
+    found = fleet.up(name, None if kind == "auto" else kind, count, size, _progress, process.cancel)
+    code = _show("sandbox.up", found, as_json)
+    if not as_json:
+        typer.echo(f"\nexport OPSCTL_STACK={found[0].stack_file}")
+    return code
+
+
+@app.command()
+def down(
+    ctx: typer.Context,
+    name: NameOption = "dev",
+    everything: Annotated[bool, typer.Option("--all", help="Every sandbox there is.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Also what was built: the next `up` builds anew.")] = False,
+) -> int:
+    """Take a sandbox away, with everything it left."""
+    process: Process = ctx.obj
+    for each in fleet.names() if everything else [name]:
+        there = fleet.down(each, _progress, process.cancel)
+        _progress(f"{each}: removed" if there else f"{each}: there is none")
+    if purge:
+        fleet.purge(_progress)
+        _progress("the cache is removed")
+    return ExitCode.DONE
+
+
+@app.command()
+def status(
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Only this sandbox.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Which sandboxes there are, and how they are."""
+    return _show("sandbox.status", fleet.status(name), as_json)
+
+
+@app.command()
+def reset(ctx: typer.Context, name: NameOption = "dev", as_json: JsonOption = False) -> int:
+    """Make a sandbox's droplets anew; address, keys and stack file stay."""
+    process: Process = ctx.obj
+    return _show("sandbox.reset", fleet.reset(name, _progress, process.cancel), as_json)
+
+
+@app.command()
+def reboot(
+    ctx: typer.Context,
+    name: NameOption = "dev",
+    cycle: Annotated[bool, typer.Option("--power-cycle", help="Cut the power instead of asking.")] = False,
+) -> int:
+    """Start a sandbox's droplets again; what is on their disks stays."""
+    process: Process = ctx.obj
+    fleet.power(name, Power.CYCLE if cycle else Power.REBOOT, _progress, process.cancel)
+    return ExitCode.DONE
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def ssh(
+    command: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND]…", help="Without one: a shell.")] = None,
+    name: NameOption = "dev",
+    droplet: Annotated[str | None, typer.Option("-d", "--droplet", metavar="NAME", help="Which of several.")] = None,
+    user: Annotated[str, typer.Option("--user", help="root, alex (sudo) or deploy (docker group).")] = "root",
+) -> None:
+    """Log in to a droplet with the system's ssh, or run a command there."""
+    sandbox = fleet.get(name)
+    known = {spec.name: spec for spec in sandbox.droplets}
+    chosen = known.get(droplet) if droplet is not None else sandbox.droplets[0]
+    if chosen is None or (droplet is None and len(known) > 1):
+        raise UsageError(
+            f"sandbox {name} has no droplet {droplet!r}" if droplet else f"sandbox {name} has {len(known)} droplets",
+            why=f"they are {', '.join(known)}",
+            next=f"opsctl sandbox ssh --name {name} -d {next(iter(known))}",
+        )
+    argv = fleet.ssh_argv(sandbox, chosen, user)
+    if shutil.which(argv[0]) is None:
+        raise ConfigError("OpenSSH's client is not installed", next="sudo apt-get install openssh-client")
+    sys.stdout.flush()
+    os.execvp(argv[0], [*argv, *(command or [])])  # noqa: S606 - it is to take this process's place
+
+
+def _size(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"--memory {text}", why=str(error), next="opsctl sandbox up --memory 2GiB") from None
+
+
+def _progress(text: str) -> None:
+    typer.echo(f"  {text}", err=True)
+
+
+def _show(command: str, found: Sequence[fleet.DropletStatus], as_json: bool) -> int:
+    result = CommandResult(tuple(DropletResult(each.name, each) for each in found))
+    if not found and not as_json:
+        typer.echo("there is no sandbox; opsctl sandbox up makes one")
+    return finish(command, result, as_json=as_json, render=_render)
+
+
+def _render(droplet: DropletResult[fleet.DropletStatus]) -> None:
+    seen = droplet.result
+    if seen is None:
+        return
+    mark = "✓" if seen.condition is Condition.RUNNING else "✗"
+    head = typer.style(f"{mark} {seen.name}", bold=True)
+    typer.echo(f"{head}  {seen.condition.value} ({seen.kind}{', ' + seen.detail if seen.detail else ''})")
+    typer.echo(f"  stack  {seen.stack_file}")
+    typer.echo(f"  ssh    {' '.join(seen.ssh)}")

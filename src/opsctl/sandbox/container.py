@@ -1,0 +1,231 @@
+"""Kind `container`: a droplet that is a container with an engine of its own inside."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import socket
+import tarfile
+from typing import Any
+
+from opsctl.model.cancel import Cancel
+from opsctl.model.errors import ConfigError, DeadlineExceeded, OpsError, StepFailed
+from opsctl.sandbox import outer, procs, rootfs
+from opsctl.sandbox.kinds import Condition, Power, Progress, Seen, Spec
+from opsctl.sandbox.paths import cache_dir, state_dir
+
+REPOSITORY = "opsctl-sandbox"
+_LABEL = "io.opsctl.sandbox"
+_STATE = "/run/sandbox"
+_READY = 60.0
+
+
+class Container:
+    """Runs droplets on the Docker engine of this machine."""
+
+    name = "container"
+
+    def unusable(self) -> str | None:
+        """Why no container can be run here; None when one can."""
+        return outer.unusable()
+
+    def prepare(self, progress: Progress, cancel: Cancel) -> None:
+        """Build the root filesystem and hand it to the engine as an image."""
+        if reason := self.unusable():
+            raise ConfigError(
+                "no droplet of kind container can run here", why=reason, next="opsctl sandbox up --kind vm"
+            )
+        built = rootfs.ensure(progress, cancel)
+        if outer.has_image(_image(built.key), cancel):
+            return
+        progress("handing the droplet's root filesystem to Docker")
+        outer.docker("import", "-m", built.key, str(built.droplet), _image(built.key), cancel=cancel, timeout=300)
+        _drop_old_images(cancel)
+
+    def up(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
+        """Start the droplet, made anew where it is not whole."""
+        seen = self.status(spec)
+        if seen.condition is Condition.RUNNING:
+            return
+        if seen.condition is Condition.STOPPED:
+            progress(f"{spec.name}: starting it again")
+            outer.docker("start", _container(spec), cancel=cancel)
+        else:
+            if seen.condition is Condition.BROKEN:
+                progress(f"{spec.name}: it was not whole ({seen.detail}): making it anew")
+            self.down(spec, progress, cancel)
+            self._create(spec, progress, cancel)
+        self._wait(spec, progress, cancel)
+        _marker(spec).write_text(json.dumps({"container": _container(spec)}))
+
+    def status(self, spec: Spec) -> Seen:
+        """Ask the engine, then sshd."""
+        try:
+            shown = _inspect(spec)
+        except OpsError as error:
+            return Seen(Condition.BROKEN, error.info.why or error.info.what)
+        if shown is None:
+            gone = _marker(spec).exists()
+            return Seen(Condition.BROKEN, "its container is gone") if gone else Seen(Condition.ABSENT)
+        if not _marker(spec).exists():
+            return Seen(Condition.BROKEN, "it was never finished")
+        if not shown["State"]["Running"]:
+            return Seen(Condition.STOPPED, f"exited with {shown['State']['ExitCode']}")
+        if not _ssh_answers(spec.port):
+            return Seen(Condition.BROKEN, "it runs, but sshd does not answer")
+        return Seen(Condition.RUNNING, _age(shown), _boot_id(spec, Cancel()))
+
+    def power(self, spec: Spec, how: Power, progress: Progress, cancel: Cancel) -> None:
+        """Start the droplet again: its PID 1 is asked to end, or everything in it is killed."""
+        progress(f"{spec.name}: {how.value}")
+        before = _boot_id(spec, cancel)
+        if how is Power.REBOOT:
+            outer.docker("exec", _container(spec), "kill", "-HUP", "1", cancel=cancel)
+        else:
+            outer.docker("kill", _container(spec), cancel=cancel)
+            outer.docker("start", _container(spec), cancel=cancel)
+        self._wait(spec, progress, cancel, not_boot=before)
+
+    def down(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
+        """Remove the container and its volume."""
+        outer.remove_container(_container(spec), cancel)
+        outer.remove_volume(_container(spec), cancel)
+        _marker(spec).unlink(missing_ok=True)
+
+    def purge(self, progress: Progress) -> None:
+        """Remove the droplets' images from the engine; one that is in use stays."""
+        if outer.unusable() is None:
+            _, tags, _ = outer.attempt("image", "ls", "-q", REPOSITORY)
+            for image in set(tags.split()):
+                outer.attempt("image", "rm", "-f", image)
+
+    def _create(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
+        built = rootfs.ensure(progress, cancel)
+        name, image = _container(spec), _image(built.key)
+        progress(f"{spec.name}: filling its disk with the stack's images")
+        label = f"--label={_LABEL}={spec.name}"
+        outer.docker("volume", "create", label, name, cancel=cancel)
+        procs.output(
+            ["docker", "run", "--rm", "-i", "--network=none", label, "-v", f"{name}:/v", image]
+            + ["tar", "-C", "/v", "--xattrs", "--xattrs-include=*", "-xf", "-"],
+            stdin=built.seed,
+            cancel=cancel,
+            timeout=300,
+        )
+        progress(f"{spec.name}: starting it")
+        self._start(spec, image, outer.PRIVILEGED, cancel) or self._start(spec, image, outer.NESTING, cancel, last=True)
+
+    def _start(self, spec: Spec, image: str, rights: tuple[str, ...], cancel: Cancel, *, last: bool = False) -> bool:
+        name = _container(spec)
+        outer.docker("create", *_options(spec), *rights, image, "/usr/local/lib/sandbox/init", cancel=cancel)
+        procs.output(["docker", "cp", "-", f"{name}:/"], stdin=_identity(spec), cancel=cancel, timeout=30)
+        code, _, error = outer.attempt("start", name, cancel=cancel, timeout=60)
+        if code == 0:
+            return True
+        outer.remove_container(name, cancel)
+        if last or "operation not permitted" not in error:
+            raise StepFailed(f"{spec.name} could not be started", why=error, next="opsctl sandbox up --kind vm")
+        return False
+
+    def _wait(self, spec: Spec, progress: Progress, cancel: Cancel, *, not_boot: str = "") -> None:
+        progress(f"{spec.name}: waits for its Docker engine and sshd")
+        bound = cancel.child(_READY)
+        while not (
+            _boot_id(spec, cancel) not in ("", not_boot) and _is_ready(spec, cancel) and _ssh_answers(spec.port)
+        ):
+            try:
+                bound.check(f"{spec.name} to come up")
+            except DeadlineExceeded:
+                _, out, error = outer.attempt("logs", "--tail", "15", _container(spec))
+                raise DeadlineExceeded(
+                    f"{spec.name} did not come up within {_READY:.0f} s",
+                    why=(out + error) or "it says nothing",
+                    next="opsctl sandbox up   (it is made anew), or --kind vm",
+                ) from None
+            bound.wait(0.1)
+
+
+def _container(spec: Spec) -> str:
+    """The container's and the volume's name; sandboxes of two state folders never meet."""
+    return f"opsctl-{spec.name}-{hashlib.sha256(str(state_dir()).encode()).hexdigest()[:6]}"
+
+
+def _image(key: str) -> str:
+    return f"{REPOSITORY}:{key}"
+
+
+def _marker(spec: Spec) -> Any:
+    return spec.folder / "container.json"
+
+
+def _options(spec: Spec) -> list[str]:
+    return [
+        f"--name={_container(spec)}",
+        f"--hostname={spec.name}",
+        f"--label={_LABEL}={spec.name}",
+        f"--memory={spec.memory}",
+        f"--memory-swap={spec.memory}",
+        # A reboot from inside ends PID 1 with a status of its own; a stop from outside ends it with 0.
+        "--restart=on-failure",
+        "--stop-timeout=20",
+        f"--publish=127.0.0.1:{spec.port}:22",
+        f"--volume={_container(spec)}:/var/lib/docker",
+    ]
+
+
+def _identity(spec: Spec) -> bytes:
+    """The droplet's own keys, as a tar."""
+    files = {
+        "etc/ssh/ssh_host_ed25519_key": (spec.host_key, 0o600),
+        "etc/ssh/ssh_host_ed25519_key.pub": (spec.host_key_public + "\n", 0o644),
+        "etc/ssh/sandbox_authorized_keys": (spec.authorized_key + "\n", 0o644),
+    }
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for path, (text, mode) in files.items():
+            info = tarfile.TarInfo(path)
+            info.size, info.mode = len(text.encode()), mode
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+def _inspect(spec: Spec) -> dict[str, Any] | None:
+    code, out, error = outer.attempt("container", "inspect", _container(spec))
+    if code != 0 and "no such" in error.lower():
+        return None
+    if code != 0:
+        raise StepFailed("the Docker engine does not answer", why=error)
+    shown: dict[str, Any] = json.loads(out)[0]
+    return shown
+
+
+def _boot_id(spec: Spec, cancel: Cancel) -> str:
+    code, out, _ = outer.attempt("exec", _container(spec), "cat", f"{_STATE}/boot_id", cancel=cancel)
+    return out if code == 0 else ""
+
+
+def _is_ready(spec: Spec, cancel: Cancel) -> bool:
+    return outer.attempt("exec", _container(spec), "test", "-e", f"{_STATE}/ready", cancel=cancel)[0] == 0
+
+
+def _ssh_answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as conn:
+            conn.settimeout(2)
+            return conn.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def _age(shown: dict[str, Any]) -> str:
+    image = str(shown["Config"]["Image"])
+    old = "" if image == _image(rootfs.recipe_key()) else ", made by another version of opsctl (reset renews it)"
+    return f"since {shown['State']['StartedAt'][:19]}Z{old}"
+
+
+def _drop_old_images(cancel: Cancel) -> None:
+    kept = {path.name.removeprefix("rootfs-") for path in cache_dir().glob("rootfs-*")}
+    tags = outer.docker("image", "ls", "--format", "{{.Tag}}", REPOSITORY, cancel=cancel).split()
+    for tag in set(tags) - kept:
+        outer.attempt("image", "rm", _image(tag), cancel=cancel)

@@ -1,0 +1,78 @@
+"""The stack file of a sandbox: every command can use it as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from opsctl.sandbox.kinds import Spec
+
+COMPOSE = "/opt/Dev-Tools/deploy/docker-compose.yml"
+SCHEMA = "/opt/Dev-Tools/config/state/langgraph_checkpointing.sql"
+
+_HEAD = """\
+# Written by `opsctl sandbox up`; `opsctl sandbox down` takes it away again.
+version: 1
+droplets:
+"""
+_DROPLET = """\
+  {name}:
+    address: root@127.0.0.1:{port}
+    key: {folder}/id_ed25519
+    known_hosts: {folder}/known_hosts
+    compose: {compose}
+    reserve: 200MB
+"""
+_SERVICES = """\
+services:
+  postgres:
+    phase: 1
+    memory: 85MB
+    gate: {{tcp: 5432, sql: "SELECT 1", within: 60s}}
+    then: [{{sql: {schema}}}]
+  redis: {{phase: 1, memory: 10MB, gate: {{tcp: 6379, command: [redis-cli, ping]}}}}
+  gateway-mcp: {{phase: 1, memory: 130MB, gate: {{http: ":8000/health"}}}}
+
+  orchestrator:
+    phase: 2
+    memory: 190MB
+    gate: {{http: ":8001/health"}}
+    proof:
+      - Qdrant Cloud client initialized
+      - LangGraph PostgreSQL checkpointer initialized
+      - Hybrid memory (buffer + vector) initialized
+
+  rag-context: {{phase: 3, memory: 150MB, gate: {{http: ":8007/health"}}, one_by_one: true, optional: true}}
+  agent-registry: {{phase: 3, memory: 57MB, gate: {{http: ":8009/health"}}, one_by_one: true, optional: true}}
+  state-persistence: {{phase: 3, memory: 54MB, gate: {{http: ":8008/health"}}, one_by_one: true, optional: true}}
+  langgraph: {{phase: 3, memory: 65MB, gate: {{http: ":8010/health"}}, one_by_one: true, optional: true}}
+  feature-dev: {{phase: 3, memory: 210MB, gate: {{http: ":8002/health"}}, one_by_one: true, optional: true}}
+  code-review: {{phase: 3, memory: 210MB, gate: {{http: ":8003/health"}}, one_by_one: true, optional: true}}
+  caddy: {{phase: 3, memory: 44MB, gate: {{http: ":80/caddy-health"}}, one_by_one: true, optional: true}}
+
+  # What watches the stack starts last, where there is memory left for it.
+  prometheus: {{phase: 4, memory: 60MB, gate: {{http: ":9090/-/healthy"}}, one_by_one: true, optional: true}}
+  grafana: {{phase: 4, memory: 80MB, gate: {{http: ":3000/health"}}, one_by_one: true, optional: true}}
+  loki: {{phase: 4, memory: 48MB, gate: {{http: ":3100/health"}}, one_by_one: true, optional: true}}
+  promtail: {{phase: 4, memory: 32MB, gate: {{http: ":9080/health"}}, one_by_one: true, optional: true}}
+  oauth2-proxy: {{phase: 4, memory: 16MB, gate: {{http: ":4180/health"}}, one_by_one: true, optional: true}}
+
+redundant:
+  prometheus: Grafana Cloud receives the same metrics
+  grafana: the dashboards are in Grafana Cloud too
+  oauth2-proxy: it guards nothing but Prometheus
+  since: 2026-01-10
+"""
+
+
+def text(folder: Path, specs: Sequence[Spec]) -> str:
+    """The stack file for the droplets of one sandbox, whose keys are in `folder`."""
+    droplets = "".join(
+        _DROPLET.format(name=spec.name, port=spec.port, folder=folder, compose=COMPOSE) for spec in specs
+    )
+    return _HEAD + droplets + _SERVICES.format(schema=SCHEMA)
+
+
+def known_hosts(specs: Sequence[Spec]) -> str:
+    """The droplets' host keys, known before the first connection."""
+    return "".join(f"[127.0.0.1]:{spec.port} {spec.host_key_public}\n" for spec in specs)
