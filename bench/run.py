@@ -1,0 +1,123 @@
+"""Measures opsctl beside a floor and today's tools on one sandbox droplet; `nox -s bench` calls it.
+
+The targets are shown with what was reached; the exit code is 1 only when something did not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import machine
+import memory
+import process
+import report
+import startup
+from droplet import BENCH, Droplet
+from rich.console import Console
+from series import Section
+from shelling import DidNotRun, run
+
+SANDBOX = "bench"
+NAMES = ("help", "startup", "all-up", "memory", "memory-laptop", "memory-droplet", "memory-scale")
+STACK_UP = ("all-up", "memory", "memory-laptop", "memory-droplet")
+
+console = Console(stderr=False)
+
+
+def progress(text: str) -> None:
+    """One line on stderr of what is being done."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def droplet_of(given: Path | None, *, keep: bool) -> Iterator[Droplet]:
+    """The droplet of a stack file that is given, or a sandbox of the bench's own, taken away afterwards."""
+    if given is not None:
+        with Droplet(given) as there:
+            yield there
+        return
+    subprocess.run([startup.OPSCTL, "sandbox", "up", "--name", SANDBOX], check=True, stdout=sys.stderr)
+    try:
+        said = run([startup.OPSCTL, "sandbox", "status", "--name", SANDBOX, "--json"])
+        with Droplet(Path(json.loads(said)["droplets"][0]["result"]["stack_file"])) as there:
+            yield there
+    finally:
+        if not keep:
+            subprocess.run([startup.OPSCTL, "sandbox", "down", "--name", SANDBOX], check=False, stdout=sys.stderr)
+
+
+def sections(there: Droplet, wanted: set[str], rounds: int) -> Iterator[tuple[str, Callable[[], Section]]]:
+    """What was asked for, in an order in which each finds the droplet as it needs it."""
+    if "help" in wanted:
+        yield "help", lambda: process.help_time(rounds, progress)
+    work = startup.prepare(there, progress) if wanted & {"startup", *STACK_UP} else {}
+    if "startup" in wanted:
+        yield "startup", lambda: startup.from_stopped(there, work, rounds, progress)
+    if work:
+        startup.shell("floor.sh", there)
+    yield from _with_the_stack_up(there, wanted, rounds, work)
+    if "memory-scale" in wanted:
+        yield "memory-scale", lambda: memory.few_and_many(there, rounds, progress)
+
+
+def _with_the_stack_up(
+    there: Droplet, wanted: set[str], rounds: int, work: dict[str, startup.Work]
+) -> Iterator[tuple[str, Callable[[], Section]]]:
+    if "all-up" in wanted:
+        yield "all-up", lambda: startup.all_up(there, work, rounds, progress)
+    if "memory" in wanted:
+        yield "memory", lambda: memory.against_stats(there, rounds, progress)
+    if "memory-laptop" in wanted:
+        yield "memory-laptop", lambda: process.laptop_memory(there, rounds, progress)
+    if "memory-droplet" in wanted:
+        yield "memory-droplet", lambda: memory.on_the_droplet(there, rounds, progress)
+
+
+def arguments() -> argparse.Namespace:
+    """What was typed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=NAMES, help="one section; may be repeated")
+    parser.add_argument("--runs", type=int, default=5, metavar="N", help="rounds of each contestant (default 5)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="default: bench/results/<utc>.json")
+    parser.add_argument("--stack", type=Path, metavar="FILE", help="use this sandbox instead of one of its own")
+    parser.add_argument("--keep", action="store_true", help="leave the bench's own sandbox running")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, show, keep."""
+    asked = arguments()
+    started = f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
+    target = asked.json or BENCH / "results" / f"{started}.json"
+    done: list[Section] = []
+    failed: dict[str, str] = {}
+    with droplet_of(asked.stack, keep=asked.keep) as there:
+        facts = {"machine": machine.machine(), "droplet": machine.droplet(there)}
+        for name, measure in sections(there, set(asked.only or NAMES), asked.runs):
+            before = machine.load()
+            try:
+                section = replace(measure(), load=(before, machine.load()))
+            except DidNotRun as reason:
+                failed[name] = str(reason)
+                console.print(f"{name} did not run: {reason}", style="bold red", markup=False)
+                continue
+            done.append(section)
+            report.show(section, console)
+            report.keep(target, started, facts, done, failed)
+        shutil.rmtree(there.folder, ignore_errors=True)
+    report.keep(target, started, facts, done, failed)
+    progress(f"kept in {target}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Contestants measured in turn, and what is said of them: medians, spread, ratios against targets."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to do the work. `run` does it once and returns the figure: seconds, or bytes."""
+
+    name: str
+    run: Callable[[], float]
+    rounds: int | None = None  # fewer than the others', for what is slow and does not vary
+
+
+@dataclass(frozen=True)
+class Series:
+    """The figures of one contestant."""
+
+    name: str
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return statistics.median(self.values)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a ratio (or, without `to`, the figure itself) must not exceed; `below` excludes equality."""
+
+    of: str
+    limit: float
+    to: str = ""
+    below: bool = False
+    words: str = ""
+
+    def met(self, figure: float) -> bool:
+        """Whether a figure is within the target."""
+        return figure < self.limit if self.below else figure <= self.limit
+
+
+@dataclass(frozen=True)
+class Section:
+    """One comparison: its contestants' figures, and the targets that they are held against."""
+
+    name: str
+    title: str
+    unit: Literal["s", "bytes"]
+    series: Mapping[str, Series]
+    targets: tuple[Target, ...] = ()
+    notes: tuple[str, ...] = ()
+    load: tuple[float, float] = field(default=(0.0, 0.0))  # of the machine, before and after
+
+    def figure(self, target: Target) -> float | None:
+        """What a target judges: a ratio of medians, or a median; None where something did not run."""
+        if target.of not in self.series or (target.to and target.to not in self.series):
+            return None
+        return self.series[target.of].median / (self.series[target.to].median if target.to else 1)
+
+    def ratios(self, target: Target) -> list[float]:
+        """The same ratio round by round: it moves less than the figures when the machine does."""
+        if not target.to or target.of not in self.series or target.to not in self.series:
+            return []
+        return [a / b for a, b in zip(self.series[target.of].values, self.series[target.to].values, strict=False)]
+
+
+def in_turn(contestants: Sequence[Contestant], rounds: int, progress: Progress) -> dict[str, Series]:
+    """A B C, A B C, …: what slows the machine down for a while slows all of them."""
+    figures: dict[str, list[float]] = {each.name: [] for each in contestants}
+    for number in range(rounds):
+        for each in contestants:
+            if each.rounds is not None and number >= each.rounds:
+                continue
+            figures[each.name].append(each.run())
+            progress(f"round {number + 1}/{rounds}  {each.name}: {figures[each.name][-1]:,.3f}")
+    return {name: Series(name, tuple(values)) for name, values in figures.items() if values}
