@@ -1,0 +1,233 @@
+# The remote loop that asks services until they answer: no process per HTTP or TCP probe.
+# A worker per service asks and sleeps without forking; the engine's event stream tells at once what died, ran out
+# of memory or was found unhealthy. Everything meets in one pipe, and only changes are printed.
+export LC_ALL=C PATH="$PATH:/usr/local/bin:/snap/bin"
+trap '' PIPE
+interval=$1 since=$2 settle=$3 socket=$4 direct=$5; shift 5
+[ -n "$socket" ] && export DOCKER_HOST="unix://$socket"
+[ -n "$since" ] || since=$EPOCHREALTIME
+exec 8<> <(:)   # never readable: `read -t` on it is a sleep that forks nothing
+began=${EPOCHREALTIME/./}; began=$((began / 1000))
+now() { local t=${EPOCHREALTIME/./}; now=$((t / 1000 - began)); }
+say() { local text=${3//$'\n'/ }; printf '@@probe %s %s %s\n' "$1" "$2" "${text:0:300}"; }
+
+declare -A service_of state_of watched
+ids=() names=()
+n=$1; shift
+while [ "$n" -gt 0 ]; do service_of[$2]=$1 watched[$1]=1; ids+=("$2"); shift 2; n=$((n - 1)); done
+declare -A id within oneshot tolerant http_port http_path status tcp sql proofs commands health
+list() { local k=$1; local -n to=$2; shift 2; to=(); while [ "$k" -gt 0 ]; do to+=("$1"); shift; k=$((k - 1)); done; }
+n=$1; shift
+while [ "$n" -gt 0 ]; do
+  s=$1; names+=("$s") ids+=("$2"); id[$s]=$2 service_of[$2]=$s oneshot[$s]=$3 tolerant[$s]=$4 within[$s]=$5
+  http_port[$s]=$6 http_path[$s]=$7 status[$s]=$8 tcp[$s]=$9 sql[$s]=${10}; shift 10
+  for kind in proofs commands health; do
+    k=$1; shift; list "$k" words "$@"; shift "$k"; declare -n slot=$kind
+    # Words are kept in one string, quoted so that bash itself can take it apart again.
+    slot[$s]=${words[*]@Q}; unset -n slot
+  done
+  n=$((n - 1))
+done
+declare -A address host_of started left
+unhealthy_before=()
+
+look() {
+  local i state code oom health start mode ips ports
+  docker container inspect --format '{{.Id}}|{{.State.Status}}|{{.State.ExitCode}}|{{.State.OOMKilled}}|{{if .State.Health}}{{.State.Health.Status}}{{end}}|{{.State.StartedAt}}|{{.HostConfig.NetworkMode}}|{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}|{{range $p, $b := .NetworkSettings.Ports}}{{range $b}}{{$p}}={{.HostIp}}={{.HostPort}} {{end}}{{end}}|{{.HostConfig.RestartPolicy.Name}}' "${ids[@]}" 2>/dev/null
+}
+target() { # service, container port: where to connect
+  local s=$1 port=$2 each
+  for each in ${left[$s]}; do
+    case $each in
+      "$port/tcp=::="*) ;;
+      "$port/tcp="*)
+        each=${each#*=}; published_host=${each%=*} published_port=${each##*=}
+        case $published_host in 0.0.0.0 | '') published_host=127.0.0.1 ;; esac
+        return 0 ;;
+    esac
+  done
+  published_host= published_port=
+}
+connect() { { exec 9<>"/dev/tcp/$1/$2"; } 2>/dev/null; }
+
+try_http() {
+  local host port line words
+  target "$1" "${http_port[$1]}"
+  if [ -n "$published_port" ]; then host=$published_host port=$published_port; else host=${address[$1]} port=${http_port[$1]}; fi
+  [ -n "$host" ] || { detail="no address for port ${http_port[$1]}"; return 1; }
+  connect "$host" "$port" || { detail="nothing listens on port ${http_port[$1]}"; return 1; }
+  printf 'GET %s HTTP/1.1\r\nHost: %s:%s\r\nUser-Agent: opsctl\r\nAccept: */*\r\nConnection: close\r\n\r\n' \
+    "${http_path[$1]}" "$host" "$port" >&9 2>/dev/null
+  line=; IFS= read -r -t 5 line <&9; exec 9>&- 9<&-
+  read -ra words <<<"${line%$'\r'}"
+  case ${words[0]:-} in
+    HTTP/*) ;;
+    '') detail="nothing answers on port ${http_port[$1]} yet"; return 1 ;;
+    *) detail="port ${http_port[$1]} does not speak HTTP"; return 1 ;;
+  esac
+  detail="HTTP ${words[1]} from :${http_port[$1]}${http_path[$1]}"
+  if [ -n "${status[$1]}" ]; then [ "${words[1]}" = "${status[$1]}" ]; else [[ ${words[1]} == 2* ]]; fi
+}
+try_tcp() { # service, port
+  detail="nothing listens on port $2"
+  if [ "$direct" = 1 ] && [ -n "${address[$1]}" ]; then connect "${address[$1]}" "$2" || return 1; exec 9>&- 9<&-
+  else
+    target "$1" "$2"; [ -n "$published_port" ] || { detail="port $2 is not published"; return 1; }
+    connect "$published_host" "$published_port" || return 1
+    # Docker's proxy accepts before the service does, and hangs up when nobody is behind it.
+    IFS= read -r -t 0.15 -n 1 <&9; local rc=$?; exec 9>&- 9<&-; [ $rc -ne 1 ] || return 1
+  fi
+  detail="port $2 accepts"
+}
+run_in() { # service, argv: inside the container; its last line is the detail
+  local s=$1 out rc=0; shift
+  out=$(timeout 15 docker exec "${id[$s]}" "$@" 2>&1 </dev/null) || rc=$?
+  out=${out%$'\n'}; detail=${out##*$'\n'}; [ -n "$detail" ] || detail="exit status $rc"
+  return $rc
+}
+# The password is read from the container's own environment, inside the container.
+PSQL='export PGPASSWORD="${POSTGRES_PASSWORD:-$(cat "${POSTGRES_PASSWORD_FILE:-/dev/null}" 2>/dev/null)}" PGCONNECT_TIMEOUT=3
+exec psql -X -q -A -t -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "${PGPORT:-5432}" -U "${POSTGRES_USER:-postgres}" \
+  -d "${POSTGRES_DB:-${POSTGRES_USER:-postgres}}" -c "$1"'
+try_sql() {
+  # Asking costs a process in the container: once a second, or as soon as the port answers from outside.
+  if [ -z "${tcp[$1]}" ] && ! try_tcp "$1" 5432; then now; [ $((now - last_sql)) -ge 1000 ] || return 1; fi
+  now; last_sql=$now
+  run_in "$1" sh -c "$PSQL" sh "${sql[$1]}" || return 1
+  detail="SQL answers"
+}
+try_health() {
+  local -a words; eval "words=(${health[$1]})"
+  case ${words[0]} in
+    CMD-SHELL) run_in "$1" sh -c "${words[1]}" ;;
+    *) run_in "$1" "${words[@]:1}" ;;
+  esac
+}
+try_all() {
+  local asked= good=
+  if [ -n "${tcp[$1]}" ]; then asked=1; try_tcp "$1" "${tcp[$1]}" || return 1; fi
+  if [ -n "${http_path[$1]}" ]; then asked=1; try_http "$1" || return 1; fi
+  good=$detail
+  if [ -n "${sql[$1]}" ]; then asked=1 slow=1; try_sql "$1" || return 1; good=$detail; fi
+  if [ -n "${commands[$1]}" ]; then
+    local -a words; eval "words=(${commands[$1]})"; asked=1 slow=1
+    run_in "$1" "${words[@]}" || return 1; good=${words[0]##*/}\ passes
+  fi
+  if [ -z "$asked" ] && [ -n "${health[$1]}" ]; then slow=1; try_health "$1" || return 1; good="health check passes"; asked=1; fi
+  if [ -z "$asked" ]; then now; [ "$now" -ge 1000 ] || { detail="running"; return 1; }; good="running"; fi
+  detail=$good
+}
+prove() { # service: every proof line must stand in the log since this start
+  local s=$1 line i log rest; local -a want; eval "want=(${proofs[$s]})"
+  [ ${#want[@]} -gt 0 ] || return 0
+  exec 7< <(exec docker logs -f --since "${started[$s]}" "${id[$s]}" 2>&1); log=$!
+  printf 'P|%s\n' "$log"
+  while [ ${#want[@]} -gt 0 ]; do
+    now; rest=$((within[$s] - now)); [ "$rest" -gt 0 ] || break
+    if IFS= read -r -t "$((rest / 1000)).$((rest % 1000 / 100))" line <&7; then
+      for i in "${!want[@]}"; do [[ $line != *"${want[i]}"* ]] || unset "want[i]"; done
+    else break; fi
+    [ ${#want[@]} -eq 0 ] || for i in "${!want[@]}"; do
+      [ "${said:-}" = "$i" ] || { said=$i; printf 'W|%s|waiting|up; the log line "%s" is still missing\n' "$s" "${want[i]}"; }; break
+    done
+  done
+  kill "$log" 2>/dev/null
+  for i in "${!want[@]}"; do detail="the log line \"${want[i]}\" did not appear"; return 1; done
+}
+worker() { # service
+  local s=$1 said= detail= slow= last_sql=0 before pause
+  printf 'P|%s\n' "$BASHPID"
+  while :; do
+    now; before=$now
+    if try_all "$s"; then
+      local passed=$detail
+      if prove "$s"; then printf 'W|%s|passed|%s\n' "$s" "${passed//$'\n'/ }"; else printf 'W|%s|timeout|%s\n' "$s" "$detail"; fi
+      return
+    fi
+    now
+    if [ "$now" -ge "${within[$s]}" ]; then printf 'W|%s|timeout|%s\n' "$s" "${detail//$'\n'/ }"; return; fi
+    [ "$detail" = "$said" ] || { said=$detail; printf 'W|%s|waiting|%s\n' "$s" "${detail//$'\n'/ }"; }
+    if [ -n "$slow" ] && [ $((now - before)) -gt 40 ]; then pause=$(((now - before) * 2)); pause=$((pause / 1000)).$(printf %03d $((pause % 1000)))
+    else pause=$interval; fi
+    read -r -t "$pause" -u 8
+  done
+}
+filters=(); for each in "${ids[@]}"; do filters+=(--filter "container=$each"); done
+feed() {
+  (printf 'P|%s\n' "$BASHPID"; exec docker events --since "$since" --filter type=container "${filters[@]}" \
+    --format 'E|{{.Actor.ID}}|{{index .Actor.Attributes "exitCode"}}|{{.Action}}' 2>/dev/null) &
+  for each in "${asked[@]}"; do worker "$each" 2>/dev/null & done
+  wait
+}
+pids=() pending=0 asked=() failed=
+end() { [ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null; }
+trap end EXIT; trap 'exit 143' TERM INT HUP
+settled() { # service, state, detail
+  [ "${state_of[$1]:-}" != done ] || return 0
+  if [ -z "${watched[$1]:-}" ]; then pending=$((pending - 1)); state_of[$1]=done; fi
+  say "$1" "$2" "$3"
+  [ "$2" = passed ] || [ -n "${tolerant[$1]:-}" ] || failed=1
+}
+declare -A seen policy
+while IFS='|' read -r i state code oom health start mode ips ports restart; do
+  s=${service_of[$i]}; seen[$s]=1 started[$s]=$start left[$s]=$ports policy[$s]=$restart
+  address[$s]=${ips%% *}; [ "$mode" != host ] || address[$s]=127.0.0.1
+  [ -z "${watched[$s]:-}" ] || [ "$state" != running ] || continue
+  case $state in
+    running) pending=$((pending + 1)); asked+=("$s") ;;
+    exited | dead)
+      pending=$((pending + 1))
+      if [ -n "${oneshot[$s]:-}" ] && [ "$code" = 0 ]; then settled "$s" passed "done, exit code 0"
+      elif [ "$oom" = true ]; then settled "$s" oom "killed for memory, exit code $code"
+      else settled "$s" exited "exit code $code"; fi ;;
+    restarting) pending=$((pending + 1)); settled "$s" restarting "exit code $code" ;;
+    *) pending=$((pending + 1)); settled "$s" exited "$state" ;;
+  esac
+done < <(look)
+for s in "${service_of[@]}"; do [ -n "${seen[$s]:-}" ] || { pending=$((pending + 1)); settled "$s" gone "the container is not there any more"; }; done
+[ "$pending" -gt 0 ] || [ "$settle" != 0 ] || [ -n "$failed" ] || { while read -r w v _; do [ "$w" = MemAvailable: ] && printf '@@available %s\n' "$v"; done </proc/meminfo; exit 0; }
+died() { # service, exit code
+  local oom; oom=$(docker container inspect --format '{{.State.OOMKilled}}' "${id[$1]:-}" 2>/dev/null)
+  if [ "$2" = 0 ] && [ -n "${oneshot[$1]:-}" ]; then settled "$1" passed "done, exit code 0"
+  elif [ "$oom" = true ]; then settled "$1" oom "killed for memory, exit code $2"
+  elif [ "${policy[$1]}" = no ] || [ -z "${policy[$1]}" ]; then settled "$1" exited "exit code $2"
+  else settled "$1" restarting "exit code $2, and its restart policy starts it again"; fi
+}
+event() { # id, exit code, action
+  local s=${service_of[$1]:-}; [ -n "$s" ] || return 0
+  case $3 in
+    die) died "$s" "$2" ;;
+    oom) settled "$s" oom "killed for memory" ;;
+    destroy) settled "$s" gone "the container was removed" ;;
+    'health_status: unhealthy') settled "$s" unhealthy "Docker's health check says unhealthy" ;;
+    'health_status: healthy')
+      [ -n "${tcp[$s]:-}${http_path[$s]:-}${sql[$s]:-}${commands[$s]:-}${proofs[$s]:-}" ] || [ -n "${watched[$s]:-}" ] ||
+        settled "$s" passed "Docker's health check says healthy" ;;
+  esac
+}
+until_ms=
+exec 3< <(feed)
+while [ -z "$failed" ]; do
+  now
+  if [ "$pending" -le 0 ]; then
+    [ -n "$until_ms" ] || until_ms=$((now + ${settle%.*} * 1000))
+    [ "$now" -lt "$until_ms" ] || break
+  fi
+  if IFS='|' read -r -t 0.5 kind a b c <&3; then
+    case $kind in
+      P) pids+=("$a") ;;
+      E) event "$a" "$b" "$c" ;;
+      W) if [ "$b" = waiting ]; then [ "${state_of[$a]:-}" = done ] || say "$a" waiting "$c"; else settled "$a" "$b" "$c"; fi ;;
+    esac
+  elif [ $? -le 128 ]; then
+    # Workers are done and the event stream has ended: the engine is gone.
+    [ "$pending" -le 0 ] && [ "$settle" = 0 ] && break
+    for s in "${asked[@]}" "${!watched[@]}"; do settled "$s" gone "the engine does not answer any more"; done; failed=1
+  fi
+  now
+  for s in "${asked[@]}"; do   # a probe that hangs must not outlive its deadline
+    [ "${state_of[$s]:-}" = done ] || [ "$now" -lt $((within[$s] + 3000)) ] || settled "$s" timeout "the probe itself hangs"
+  done
+done
+while read -r w v _; do [ "$w" = MemAvailable: ] && printf '@@available %s\n' "$v"; done </proc/meminfo
+exit 0
