@@ -73,7 +73,7 @@ class Context:
         """The stack file, validated whole before anything is connected."""
         from opsctl.model.stackfile import load_stack
 
-        return load_stack(self._stack_path, droplets=self._named)
+        return load_stack(self._stack_path, droplets=self._named, learn=self.redact.learn)
 
     def droplets(self, *, reading: bool) -> tuple[Droplet, ...]:
         """The droplets this call is about: named, the only one, or (for reads) all of them.
