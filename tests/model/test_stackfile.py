@@ -88,7 +88,7 @@ def test_an_sql_step_finds_its_file_beside_the_stack_file(tmp_path: Path) -> Non
     assert read_stack(text, tmp_path / "opsctl.yaml", environ={}).services["a"].then == (Then("sql", ("tables.sql",)),)
     with pytest.raises(ConfigError) as caught:
         read(text)
-    assert caught.value.info.path == "services.a.then[0].sql"
+    assert caught.value.info.what.startswith("services.a.then[0].sql: no file")
 
 
 def test_extensions_are_left_alone_everywhere() -> None:
@@ -192,7 +192,7 @@ def test_stores_resolve_only_when_one_is_asked_for() -> None:
     assert "hunter2" not in repr(stack)
     with pytest.raises(ConfigError) as caught:
         _ = stack.stores["memory"]["redis"]
-    assert caught.value.info.path == "stores.memory.redis"
+    assert caught.value.info.what.startswith("stores.memory.redis: ")
     assert caught.value.info.line == 12
 
 

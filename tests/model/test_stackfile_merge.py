@@ -79,8 +79,8 @@ def test_a_default_that_was_written_down_wins_too() -> None:
 
 def test_x_opsctl_is_checked_like_the_stack_file() -> None:
     info = refused("", compose(service("pg", fase=1, memory="85MB")))
-    assert info.path == "services.pg.x-opsctl.fase"
-    assert info.what.startswith("docker-compose.yml: ")
+    assert info.path == "docker-compose.yml"
+    assert info.what.startswith("services.pg.x-opsctl.fase: ")
     assert 'did you mean "phase"' in info.what
 
 
@@ -113,8 +113,12 @@ def test_a_circle_is_named(text: str) -> None:
 def test_everything_that_does_not_fit_is_said_at_once() -> None:
     of = {**STACK, **compose(service("web", memory="x"))}
     info = refused("services: {orhc: {}, orch: {phase: 1}, redis: {phase: 2}, pg: {phase: 2}}", of)
-    assert info.what.endswith("4 problems")
-    assert "docker-compose.yml" in info.why
+    assert info.what == "4 problems in docker-compose.yml and opsctl.yaml"
+    assert "docker-compose.yml services.web.x-opsctl.memory" in info.why
+
+
+def test_a_variable_that_compose_left_as_it_is_is_said_to_be_one() -> None:
+    assert "a variable under x-opsctl" in refused("", compose(service("pg", phase="${PHASE:-1}"))).what
 
 
 def test_without_compose_the_stack_stays_as_it_is() -> None:

@@ -102,9 +102,10 @@ def _refuse_compose_file(document: Document) -> None:
     )
     if shaped and "droplets" not in document.data:
         raise ConfigError(
-            f"{document.file} is a compose file, not a stack file",
+            "this is a compose file, not a stack file",
             why="its services have an image or a build; opsctl.yaml only adds what compose doesn't know",
             next="opsctl init --output opsctl.yaml",
+            path=document.file,
             line=document.line(("services",)),
         )
 

@@ -97,13 +97,25 @@ class _Merge:
                 given_here = dotted(("services", name, key)) in self.stack.origins
                 if not given_here and key in service.x_opsctl and theirs is not None:
                     values[key] = getattr(theirs, key)
-                    self.origins[dotted(("services", name, key))] = Origin(f"{self.compose_file} (x-opsctl)")
+                    self._note(("services", name, key), service.x_opsctl[key])
             self.services[name] = replace(ours, **values)
+
+    def _note(self, path: Path, value: object) -> None:
+        self.origins[dotted(path)] = Origin(f"{self.compose_file} (x-opsctl)")
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                self._note((*path, str(key)), item)
 
     def _extension(self, service: ComposeService) -> Service | None:
         if not service.x_opsctl:
             return None
         prefix: Path = ("services", service.name)
+        if "${" in str(service.x_opsctl):
+            what = "a variable under x-opsctl, where compose does not replace it"
+            self.problems.append(
+                Problem(self.compose_file, (*prefix, "x-opsctl"), 0, what, "the value itself, or the stack file")
+            )
+            return None
         entry, problems = validate(
             ServiceEntry, dict(service.x_opsctl), file=self.compose_file, prefix=prefix, line=lambda _: 0
         )

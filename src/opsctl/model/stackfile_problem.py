@@ -54,26 +54,17 @@ def nearest(word: str, words: Iterable[str], *, cutoff: float = 0.6) -> str:
 
 
 def config_error(problems: Sequence[Problem]) -> ConfigError:
-    """All problems of a file as one error; path and line are the first one's."""
+    """All problems of a file as one error; its path and line are the first one's file and line."""
     ordered = sorted(problems, key=lambda problem: (problem.file, problem.line))
     first = ordered[0]
-    check = f"correct {first.file}{f' line {first.line}' if first.line else ''}, then: opsctl config show"
-    if len(ordered) == 1:
-        where = f"{first.file}, line {first.line}" if first.line else first.file
-        at = f"{dotted(first.path)}: " if first.path else ""
-        return ConfigError(
-            f"{where}: {at}{first.what}{first.hint}",
-            why=f"expected {first.expected}" if first.expected else "",
-            next=check,
-            path=dotted(first.path) or None,
-            line=first.line or None,
-        )
+    place = f"{first.file} line {first.line}" if first.line else first.file
     files = list(dict.fromkeys(problem.file for problem in ordered))
-    names = " and ".join(files)
+    if len(ordered) == 1:
+        what = (f"{dotted(first.path)}: " if first.path else "") + first.what + first.hint
+        why = f"expected {first.expected}" if first.expected else ""
+    else:
+        what = f"{len(ordered)} problems in {' and '.join(files)}"
+        why = "\n".join(f"{problem.file} {problem}" if len(files) > 1 else str(problem) for problem in ordered)
     return ConfigError(
-        f"{names}: {len(ordered)} problems",
-        why="\n".join(f"{problem.file} {problem}" if len(files) > 1 else str(problem) for problem in ordered),
-        next=check,
-        path=dotted(first.path) or None,
-        line=first.line or None,
+        what, why=why, next=f"correct {place}, then: opsctl config show", path=first.file, line=first.line or None
     )
