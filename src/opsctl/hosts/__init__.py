@@ -1,1 +1,5 @@
-"""Host over SSH and on this machine."""
+"""Hosts over SSH and this machine; `connect` gives the right one."""
+
+from opsctl.hosts.connect import connect
+
+__all__ = ["connect"]

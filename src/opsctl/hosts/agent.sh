@@ -1,0 +1,175 @@
+# Runs several pieces of bash at a time over one channel, and ends them all when its owner goes away.
+# Requests on stdin: p (heartbeat) · r ID SLOT KIND LENGTH INPUT, then the text, then its stdin in base64 · k ID · q
+# Answers on stdout, a line each, none longer than 1000 bytes so that writers side by side never tear each other's:
+#   o/e ID BASE64 (output) · =/+ ID TEXT (a streamed line, or a part of one) · x ID STATUS · f ID · g … (lease) · p · z
+export LC_ALL=C
+trap : PIPE HUP INT
+trap _o_end TERM
+set -m
+_o_dying=()
+
+_o_spool() {
+  local d
+  for d in /dev/shm "${XDG_RUNTIME_DIR:-/tmp}" /tmp; do
+    # What an agent left behind that was killed outright goes first.
+    local old
+    for old in "$d"/opsctl."$UID".*; do
+      [[ -d $old && ! -d /proc/${old##*.} ]] && rm -rf -- "$old"
+    done
+    _o_dir=$d/opsctl.$UID.$$
+    (umask 077; mkdir -- "$_o_dir") || continue
+    trap 'rm -rf -- "$_o_dir"' EXIT
+    return 0
+  done
+  return 1
+}
+
+_o_send() { # kind id file
+  local lines
+  [[ -s $3 ]] || return 0
+  base64 -w 720 "$3" >"$3.b" || { printf 'f %s\n' "$2"; : >"$3"; : >"$3.b"; return; }
+  while mapfile -t -n 1000 lines && ((${#lines[@]})); do
+    printf "$1 $2 %s\n" "${lines[@]}"
+  done <"$3.b"
+  : >"$3.b"
+  : >"$3"
+}
+
+_o_eval() { # text, its stdin in base64
+  set +m
+  trap - PIPE HUP INT TERM
+  if [[ -n $2 ]]; then
+    # What does not fit a pipe, bash keeps in a file there: in memory, like all output, for the disk may be full.
+    exec < <(TMPDIR=$_o_dir; base64 -d <<<"$2")
+  else
+    exec </dev/null
+  fi
+  eval "$1"
+}
+
+_o_lines() { # id; `P` ends a last line that its writer did not, so that the next frame starts on its own
+  local s=":a;/^.\\{700\\}./{s/^.\\{700\\}/+ $1 &\\n/;P;s/^[^\\n]*\\n//;ba};s/^/= $1 /;s/\$/\\n/;P;d"
+  if [[ -n $_o_stdbuf ]]; then stdbuf -oL sed "$s"; else sed -u "$s"; fi
+}
+
+_o_job() { # id slot kind text stdin
+  local f=$_o_dir/$2 c
+  if [[ $3 = s ]]; then
+    (_o_eval "$4" "$5") 2>"$f.e" | _o_lines "$1"
+    c=${PIPESTATUS[0]}
+  else
+    (_o_eval "$4" "$5") >"$f.o" 2>"$f.e"
+    c=$?
+    _o_send o "$1" "$f.o"
+  fi
+  _o_send e "$1" "$f.e"
+  printf 'x %s %s\n' "$1" "$c"
+}
+
+_o_left() { # whether one of these groups has a living member; the dead whom nobody has buried yet don't count
+  local p f line living=
+  for p; do kill -0 -- "-$p" && living=1; done
+  [[ -n $living ]] || return 1
+  for f in /proc/[0-9]*/stat; do
+    read -r line <"$f" || continue
+    line=${line##*) }
+    [[ $line = [ZX]* ]] && continue
+    line=${line#* * }
+    [[ " $* " = *" ${line%% *} "* ]] && return 0
+  done
+  return 1
+}
+
+_o_kill() { # process groups: asked first, forced after 2 s
+  local p i
+  for p; do kill -TERM -- "-$p"; done
+  for ((i = 0; i < 40; i++)); do
+    _o_left "$@" || return
+    sleep 0.05
+  done
+  for p; do kill -KILL -- "-$p"; done
+}
+
+_o_end() { # given back, or lost
+  trap : TERM
+  _o_kill $(jobs -p) "${_o_dying[@]}"
+  [[ -n $1 && -n $_o_holder ]] && rm -f -- "$_o_holder"
+  [[ -n $1 ]] && printf 'z\n'
+  exit 0
+}
+
+_o_folder() { # mode path
+  [[ -d $2 ]] && return
+  if [[ $UID = 0 ]]; then mkdir -m "$1" -- "$2"; else (umask 002; mkdir -- "$2"); fi
+}
+
+_o_guard() { # state folder, scope, the holder as JSON without its last brace
+  local boot up rest old
+  command -v flock >/dev/null || { printf 'g noflock\n'; exit 0; }
+  read -r boot </proc/sys/kernel/random/boot_id
+  read -r up rest </proc/uptime
+  { _o_folder 755 "$1" && _o_folder 755 "$1/lease" && _o_folder 700 "$1/runs" &&
+    (umask 002; : >>"$1/lease/$2.lock") && exec 8<"$1/lease/$2.lock"; } || { printf 'g nowrite\n'; exit 0; }
+  if ! flock -n 8; then
+    read -r old <"$1/lease/$2.json"
+    printf 'g held %s %s %s\n' "$boot" "$up" "$old"
+    exit 0
+  fi
+  [[ -s $1/lease/$2.json ]] && read -r old <"$1/lease/$2.json"
+  (umask 002; printf '%s,"boot_id":"%s","uptime":"%s","pid":"%s"}\n' "$3" "$boot" "$up" $$ >"$1/lease/$2.json") ||
+    { printf 'g nowrite\n'; exit 0; }
+  _o_holder=$1/lease/$2.json
+  printf 'g ok %s\n' "$old"
+}
+
+_o_start() {
+  local boot user=$USER uid=$UID
+  [[ $_o_sudo = sudo ]] && user=$SUDO_USER uid=$SUDO_UID
+  [[ -n $user ]] || user=$(id -un)
+  read -r boot </proc/sys/kernel/random/boot_id
+  printf '\n@%s ok %s %s %s %s\n' "$_o_nonce" "$user" "$uid" "$boot" "$_o_sudo"
+  exec 2>/dev/null
+  _o_spool || { printf 'f 0\n'; exit 0; }
+  command -v stdbuf >/dev/null && _o_stdbuf=1
+}
+
+_o_take() { # so many bytes of stdin, in time; with a time limit `read` asks the clock for each byte, so only short ones
+  if (($1 <= 4096)); then
+    _o_taken=
+    (($1 == 0)) || IFS= read -rN "$1" -t "$_o_silence" _o_taken
+  else
+    _o_taken=$(timeout "$_o_silence" head -c "$1"; printf .)
+    _o_taken=${_o_taken%.}
+    ((${#_o_taken} == $1))
+  fi
+}
+
+_o_main() {
+  local cmd id slot kind length input text stdin
+  declare -A pids
+  while IFS=' ' read -r -t "$_o_silence" cmd id slot kind length input; do
+    case $cmd in
+      p)
+        printf 'p\n'
+        for id in "${!_o_dying[@]}"; do kill -0 -- "-${_o_dying[$id]}" || unset "_o_dying[$id]"; done
+        ;;
+      r)
+        _o_take "$length" && text=$_o_taken && _o_take "$input" && stdin=$_o_taken || break
+        _o_job "$id" "$slot" "$kind" "$text" "$stdin" &
+        pids[$id]=$!
+        text= stdin= _o_taken=
+        ;;
+      k)
+        # Only a group that is still ours: a number used again would be somebody else's process.
+        if [[ " $(jobs -rp | tr '\n' ' ')" = *" ${pids[$id]} "* ]]; then
+          { _o_kill "${pids[$id]}"; printf 'x %s 143\n' "$id"; } &
+          # Its leader is gone at once, but who ignores the signal is not, and must not outlive us.
+          _o_dying[$id]=${pids[$id]}
+        fi
+        unset "pids[$id]"
+        ;;
+      q) _o_end back ;;
+    esac
+  done
+  _o_end
+}

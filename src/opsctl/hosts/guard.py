@@ -1,0 +1,113 @@
+"""A lease on a host: an agent that holds a lock for as long as its owner feeds it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+
+from opsctl.hosts.agent import Agent, Pipe, Settings
+from opsctl.hosts.wire import Lease
+from opsctl.model.cancel import Cancel
+from opsctl.model.errors import LeaseHeld, OpsError, StepFailed
+from opsctl.model.ports import Completed, GuardSpec, Privilege, Script
+
+
+class AgentGuard:
+    """A held lease; see the port."""
+
+    def __init__(self, agent: Agent, abandoned: Mapping[str, str] | None) -> None:
+        self._agent = agent
+        self._abandoned = abandoned
+
+    @property
+    def abandoned(self) -> Mapping[str, str] | None:
+        """As Guard.abandoned."""
+        return self._abandoned
+
+    def run(self, script: Script, *, cancel: Cancel, timeout: float) -> Completed:
+        """As Shell.run."""
+        return self._agent.run(script, cancel=cancel, timeout=timeout)
+
+    def stream(self, script: Script, *, cancel: Cancel, timeout: float | None) -> Iterator[str]:
+        """As Shell.stream."""
+        return self._agent.stream(script, cancel=cancel, timeout=timeout)
+
+    def release(self) -> None:
+        """As Guard.release; waits up to 3 s for what still runs to be killed."""
+        self._agent.close(bound=3.0)
+
+
+def take(
+    open_pipe: Callable[[list[str]], Pipe], settings: Settings, state_dir: str, spec: GuardSpec, cancel: Cancel
+) -> AgentGuard:
+    """Lock the scope or say who has it."""
+    agent = Agent(open_pipe, settings, Lease(state_dir, spec.scope, {"run": spec.run_id, **spec.holder}))
+    try:
+        verdict, _, rest = agent.grant(cancel).partition(" ")
+        if verdict != "ok":
+            raise _refusal(verdict, rest, settings.name, state_dir, spec.scope, agent.privilege(cancel))
+    except BaseException:
+        agent.close(bound=0.5)
+        raise
+    return AgentGuard(agent, _holder(rest))
+
+
+def _holder(text: str) -> dict[str, str] | None:
+    if not text.strip():
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        # Half written by an owner that died right then: it was somebody all the same.
+        return {}
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _refusal(verdict: str, rest: str, name: str, state_dir: str, scope: str, privilege: Privilege) -> OpsError:
+    if verdict == "held":
+        return _held(rest, name, scope)
+    if verdict == "noflock":
+        return StepFailed(
+            f"there is no flock on {name}",
+            why="a lease is a lock held by a process on the host",
+            next=f"apt install util-linux   # on {name}",
+            code="no-flock",
+        )
+    folders = " ".join([state_dir, f"{state_dir}/lease", f"{state_dir}/runs"])
+    return StepFailed(
+        f"{state_dir} cannot be written on {name}",
+        why=f"lease, journal and audit live there, and {privilege.user} may not write to it",
+        next=f"sudo install -d -m 2775 -g docker {folders}   # on {name}",
+        code="state-folder",
+    )
+
+
+def _held(rest: str, name: str, scope: str) -> LeaseHeld:
+    boot, _, after = rest.partition(" ")
+    now, _, text = after.partition(" ")
+    holder = _holder(text) or {}
+    who = " ".join(part for part in (holder.get("user", "somebody"), _from(holder)) if part)
+    what = f"the lease `{scope}` of {name} is held by {who}"
+    doing = f"`{holder['command']}`" if holder.get("command") else "an unknown command"
+    run = f", run {holder['run']}" if holder.get("run") else ""
+    return LeaseHeld(
+        what,
+        why=f"{doing} has been running there {_since(holder, boot, now)}{run}",
+        next=f"wait for it, or ask {holder.get('user', 'them')} to press Ctrl-C; a dead owner's lease is free within 60 s",
+    )
+
+
+def _from(holder: Mapping[str, str]) -> str:
+    return f"from {holder['from']}" if holder.get("from") else ""
+
+
+def _since(holder: Mapping[str, str], boot: str, now: str) -> str:
+    # The host's own uptime: the clock of the laptop that took it may be anything.
+    try:
+        seconds = int(float(now) - float(holder["uptime"]))
+    except (KeyError, ValueError):
+        return "for an unknown time"
+    if holder.get("boot_id") != boot or seconds < 0:
+        return "since before the host's last start"
+    minutes, seconds = divmod(seconds, 60)
+    return f"for {minutes} min {seconds} s" if minutes else f"for {seconds} s"

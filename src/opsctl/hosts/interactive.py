@@ -1,0 +1,108 @@
+"""This process's terminal, connected to a command on a host."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import subprocess
+import sys
+import termios
+import tty as ttys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from opsctl.model.cancel import Cancel
+
+if TYPE_CHECKING:
+    from paramiko import Channel
+
+_SLICE = 0.1
+
+
+def attach(argv: Sequence[str], cancel: Cancel) -> int:
+    """Run a command here with this process's own stdin, stdout and stderr."""
+    child = subprocess.Popen(list(argv))
+    try:
+        while True:
+            try:
+                return _status(child.wait(_SLICE))
+            except subprocess.TimeoutExpired:
+                cancel.check()
+    finally:
+        _end(child)
+
+
+def _status(code: int) -> int:
+    return 128 - code if code < 0 else code
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(2.0)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def attach_channel(channel: Channel, command: str, *, tty: bool, cancel: Cancel) -> int:
+    """Run a command at the other end of an SSH channel with this process's stdin, stdout and stderr."""
+    stdin = sys.stdin.fileno()
+    raw = tty and os.isatty(stdin)
+    if tty:
+        size = shutil.get_terminal_size()
+        channel.get_pty(os.environ.get("TERM", "dumb"), size.columns, size.lines)
+    channel.exec_command(command)
+    with _raw(stdin) if raw else contextlib.nullcontext():
+        _pump(channel, stdin, resize=raw, cancel=cancel)
+    return channel.recv_exit_status() if channel.exit_status_ready() else 255
+
+
+@contextlib.contextmanager
+def _raw(fd: int) -> Iterator[None]:
+    before = termios.tcgetattr(fd)
+    try:
+        ttys.setraw(fd)
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+def _pump(channel: Channel, stdin: int, *, resize: bool, cancel: Cancel) -> None:
+    size = shutil.get_terminal_size()
+    sources: list[int] = [channel.fileno(), stdin]
+    while True:
+        ready = select.select(sources, [], [], _SLICE)[0]
+        if stdin in ready:
+            data = os.read(stdin, 1 << 15)
+            if data:
+                channel.sendall(data)
+            else:
+                channel.shutdown_write()
+                sources.remove(stdin)
+        if _drain(channel):
+            return
+        cancel.check()
+        # Looked at in each slice: a signal handler for it would belong to the main thread only.
+        if resize and (now := shutil.get_terminal_size()) != size:
+            size = now
+            channel.resize_pty(size.columns, size.lines)
+
+
+def _drain(channel: Channel) -> bool:
+    """Hand on what is there; True when the command is over and nothing is left."""
+    while channel.recv_ready():
+        _write(sys.stdout.fileno(), channel.recv(1 << 15))
+    while channel.recv_stderr_ready():
+        _write(sys.stderr.fileno(), channel.recv_stderr(1 << 15))
+    over = channel.exit_status_ready() or channel.closed
+    return over and not channel.recv_ready() and not channel.recv_stderr_ready()
+
+
+def _write(fd: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
