@@ -59,7 +59,8 @@ class Plan:
                 known = {"name": each.name, "container": self.containers[each.name]}
                 members.append({**known, "kind": kind, "target": target, "then": list(each.then_sql)})
             waves.append({"names": [each.name for each in wave], "services": members})
-        return json.dumps({"compose": self.compose, "waves": waves})
+        schema = next((path for each in self.services for path in each.then_sql), "")
+        return json.dumps({"compose": self.compose, "schema": schema, "waves": waves})
 
 
 def probe_of(service: Service) -> tuple[str, str]:
