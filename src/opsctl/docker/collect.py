@@ -75,8 +75,8 @@ class _Reading:
         self._sections = sections
         who = self._args("who")
         self.uid, self.hostname, self.kernel, self.taken = who[0], who[1], who[2], int(who[3])
-        self_id, view = self._args("view")
-        self.self_id, self.nested = self_id.strip("-"), view != "-"
+        _, view = self._args("view")
+        self.nested = view != "-"
         version, *mount = self._args("cgroup") or ("",)
         self.version = int(version) if mount else None
         self.mount = mount[0] if mount else ""

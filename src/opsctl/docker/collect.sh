@@ -24,7 +24,7 @@ read_mounts() { # where the memory controllers are, and whether this view of the
   local mountroot at rest
   while read -r _ _ _ mountroot at rest; do
     case $mountroot in */containers/*/hostname|*/containers/*/resolv.conf) self=${mountroot%/*} self=${self##*/} ;; esac
-    case $at in /proc/meminfo) nested=${rest##* - } ;; esac
+    case $at in /proc/meminfo) nested=${rest##* - } nested=${nested%% *} ;; esac
     case $rest in
       *' - cgroup2 '*) two=${two:-$at} ;;
       *' - cgroup '*) case ",${rest##* }," in *,memory,*) one=$at ;; esac ;;

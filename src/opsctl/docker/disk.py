@@ -28,7 +28,8 @@ def parse_filesystems(text: str) -> tuple[Filesystem, ...]:
         if len(words) == 6 and all(word.isdigit() for word in words[:4]):
             block, blocks, free, available = map(int, words[:4])
             place = Filesystem(words[5], block * blocks, block * (blocks - free), block * available)
-            found.setdefault(words[4], place)
+            # One disk mounted twice has the same numbers, under whatever id.
+            found.setdefault(" ".join(words[:4]), place)
     return tuple(found.values())
 
 

@@ -34,7 +34,10 @@ def findings(
     *,
     flag: str = "",
 ) -> tuple[Finding, ...]:
-    """All findings: memory before disk, the largest first. `flag` is put behind commands (` -d NAME`)."""
+    """Memory before disk, what asks for action before what is good to know, then the largest first.
+
+    `flag` is put behind commands (` -d NAME`).
+    """
     found = [
         *_headroom(host),
         *_redundant(containers, flag),
@@ -46,7 +49,7 @@ def findings(
         *_spare(containers),
         *_disk(disk, containers),
     ]
-    return tuple(sorted(found, key=lambda each: (each.resource != "memory", -each.bytes)))
+    return tuple(sorted(found, key=lambda each: (each.resource != "memory", each.level == "info", -each.bytes)))
 
 
 def summary(host: HostMemory, containers: Sequence[ContainerMemory], ooms: Sequence[OomKill] | None) -> str:
@@ -146,7 +149,7 @@ def _overhead(ledger: Ledger) -> Iterator[Finding]:
     size = sum(row.bytes or 0 for row in rows)
     if rows and ledger.total:
         parts = ", ".join(f"{row.title} {show_size(row.bytes)}" for row in rows)
-        text = f"outside containers: {parts} ({size / ledger.total:.0%} of the RAM)"
+        text = f"outside containers: {parts} ({100 * size / ledger.total:.0f} % of the RAM)"
         yield Finding("overhead", "info", "memory", size, text)
 
 
@@ -163,7 +166,7 @@ def _spare(containers: Iterable[ContainerMemory]) -> Iterator[Finding]:
 def _disk(disk: DiskReport, containers: Iterable[ContainerMemory]) -> Iterator[Finding]:
     for place in disk.places:
         if place.used_share >= DISK_FULL:
-            text = f"the disk of {place.path} is {place.used_share:.0%} full: {show_size(place.available)} left"
+            text = f"the disk of {place.path} is {100 * place.used_share:.0f} % full: {show_size(place.available)} left"
             yield Finding("disk", "problem", "disk", place.used, text)
     if (disk.reclaimable or 0) >= RECLAIMABLE:
         text = f"{show_size(disk.reclaimable)} of images and build cache are used by no container"

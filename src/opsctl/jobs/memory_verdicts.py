@@ -76,7 +76,7 @@ def _verdict(
         return Verdict.REDUNDANT, redundant.reason
     share = held / limit if limit else 0.0
     if _bites(limit, total) and share >= AT_RISK:
-        return Verdict.AT_RISK, f"holds {share:.0%} of its limit and cannot give it back"
+        return Verdict.AT_RISK, f"holds {100 * share:.0f} % of its limit and cannot give it back"
     if kills:
         return Verdict.AT_RISK, f"OOM-killed {_times(kills)}"
     if limit == 0:
@@ -84,13 +84,13 @@ def _verdict(
     if not _bites(limit, total):
         return (
             Verdict.NO_LIMIT,
-            f"its limit of {show_size(limit)} is above the host's {show_size(total)}: it never bites",
+            f"its limit of {show_size(limit)} is not below the RAM: it never bites",
         )
     peak = max(held, usage.peak or 0)
     spare = limit - peak
     if share <= UNDER_USED and peak <= UNDER_USED_PEAK * limit and spare >= UNDER_USED_LEAST:
-        since = f" in {show_duration(age)}" if age is not None else ""
-        return Verdict.UNDER_USED, f"peak {show_size(peak)} of {show_size(limit)}{since}"
+        since = f", {show_duration(age)} after its start" if age is not None else ""
+        return Verdict.UNDER_USED, f"its peak is {100 * peak / limit:.0f} % of its limit{since}"
     return Verdict.HEALTHY, ""
 
 
