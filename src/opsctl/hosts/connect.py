@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from opsctl.hosts.agent import Settings
 from opsctl.hosts.base import STATE_DIR, AgentHost
+from opsctl.model.secret import Secret
 from opsctl.model.stack import Droplet
 
 
@@ -13,9 +14,12 @@ def connect(
     droplet: Droplet,
     *,
     confirm_host_key: Callable[[str, str, str], bool] | None = None,
+    ask_passphrase: Callable[[str], Secret | None] | None = None,
     state_dir: str = STATE_DIR,
 ) -> AgentHost:
-    """The host of a droplet. `confirm_host_key(host, key type, fingerprint)` is asked about an unknown key."""
+    """The host of a droplet. Where a person is there to be asked, they are: `confirm_host_key(host, key type,
+    fingerprint)` about an unknown key, `ask_passphrase(path)` about a locked key file.
+    """
     settings = Settings(droplet.name, sudo=droplet.sudo, socket=droplet.socket)
     if droplet.address == "local":
         from opsctl.hosts.local import LocalHost
@@ -23,4 +27,6 @@ def connect(
         return LocalHost(settings, state_dir=state_dir)
     from opsctl.hosts.ssh import SSHHost
 
-    return SSHHost(settings, droplet, confirm_host_key=confirm_host_key, state_dir=state_dir)
+    return SSHHost(
+        settings, droplet, confirm_host_key=confirm_host_key, ask_passphrase=ask_passphrase, state_dir=state_dir
+    )

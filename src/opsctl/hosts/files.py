@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from typing import Final
 
@@ -48,10 +49,8 @@ def put(shell: Shell, data: bytes, path: str, *, mode: int, cancel: Cancel, time
 
 
 def _forget(shell: Shell, part: str) -> None:
-    try:
+    with contextlib.suppress(Exception):  # the first failure is the one to report
         shell.run(Script.of("rm", "-f", "--", part), cancel=Cancel(), timeout=2.0)
-    except Exception:  # noqa: BLE001, S110 - the first failure is the one to report
-        pass
 
 
 def get(shell: Shell, path: str, *, cancel: Cancel, timeout: float) -> bytes:

@@ -93,7 +93,7 @@ def _held(rest: str, name: str, scope: str) -> LeaseHeld:
     return LeaseHeld(
         what,
         why=f"{doing} has been running there {_since(holder, boot, now)}{run}",
-        next=f"wait for it, or ask {holder.get('user', 'them')} to press Ctrl-C; a dead owner's lease is free within 60 s",
+        next="wait for it, or end it there with Ctrl-C; the lease of an owner that died is free within 60 s",
     )
 
 

@@ -1,0 +1,219 @@
+"""One SSH connection: dialled within a bound, its host key checked, logged in."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from opsctl.hosts import hostkeys, trust
+from opsctl.hosts.auth import AskPassphrase, log_in
+from opsctl.hosts.ssh_config import Address, Target, resolve
+from opsctl.model.cancel import Cancel
+from opsctl.model.errors import ConfigError, UnreachableError
+
+if TYPE_CHECKING:
+    from paramiko import Transport
+
+_TRIES: Final = 3
+_KEEPALIVE: Final = 15
+_MAX_HOPS: Final = 8
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Who is asked when a person has to decide; None: nobody is there."""
+
+    confirm_host_key: trust.Confirm | None = None
+    ask_passphrase: AskPassphrase | None = None
+
+
+class _Flaky(Exception):
+    """The other side hung up before it had said who it is: a busy sshd does that, and another try helps."""
+
+
+def dial(target: Target, answers: Answers, cancel: Cancel, hops: int = 0) -> list[Transport]:
+    """Connect and log in; the transports of the way there, the target's own last. Raises UnreachableError."""
+    if hops > _MAX_HOPS:
+        raise ConfigError(f"the way to {target.host} is a circle", why="ProxyJump leads back to itself")
+    bound = cancel.child(target.timeout * (1 + len(target.proxy_jump)))
+    for attempt in range(_TRIES):
+        try:
+            return _dial_once(target, answers, bound, hops)
+        except _Flaky as error:
+            if attempt == _TRIES - 1 or bound.wait(0.3 * 2**attempt):
+                bound_over(bound)
+                raise UnreachableError(
+                    f"{target.host} port {target.port} does not speak SSH with us",
+                    why=f"{error} ({attempt + 1} tries)",
+                    next=_by_hand(target),
+                    code="no-banner",
+                ) from error
+    raise AssertionError
+
+
+def bound_over(bound: Cancel) -> None:
+    """Raise Interrupted if somebody asked for the end; a deadline alone has its own words."""
+    if bound.cancelled:
+        bound.check()
+
+
+def _dial_once(target: Target, answers: Answers, bound: Cancel, hops: int) -> list[Transport]:
+    way: list[Transport] = []
+    try:
+        sock = _socket(target, answers, bound, hops, way)
+        way.append(_transport(sock, target, answers, bound))
+        return way
+    except BaseException:
+        hang_up(way)
+        raise
+
+
+def hang_up(way: list[Transport]) -> None:
+    """Close the transports, the far end first."""
+    for transport in reversed(way):
+        with contextlib.suppress(Exception):
+            transport.close()
+
+
+def _socket(target: Target, answers: Answers, bound: Cancel, hops: int, way: list[Transport]) -> Any:
+    if target.proxy_jump:
+        *before, last = target.proxy_jump
+        hop = resolve(Address.parse(last))
+        if before:
+            hop = Target(**{**vars(hop), "proxy_jump": tuple(before), "proxy_command": None})
+        way += dial(hop, answers, bound, hops + 1)
+        return _through(way[-1], hop, target, bound)
+    if target.proxy_command:
+        return _command_socket(target.proxy_command)
+    return _tcp(target, bound)
+
+
+def _tcp(target: Target, bound: Cancel) -> socket.socket:
+    # A socket of our own: without TCP_NODELAY every exchange waits 40 ms for the other side's delayed ACK.
+    try:
+        link = patiently(lambda: socket.create_connection((target.host, target.port), bound.remaining), bound)
+    except (OSError, TimeoutError) as error:
+        raise _no_way(target, error) from error
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return link
+
+
+def _through(transport: Transport, hop: Target, target: Target, bound: Cancel) -> Any:
+    from paramiko import SSHException
+
+    where = (target.host, target.port)
+    try:
+        return patiently(
+            lambda: transport.open_channel("direct-tcpip", where, ("127.0.0.1", 0), timeout=bound.remaining), bound
+        )
+    except (SSHException, EOFError, OSError) as error:
+        raise UnreachableError(
+            f"{target.host} port {target.port} cannot be reached through {hop.login}",
+            why=str(error) or "the jump host refused",
+            next=f"ssh {hop.login} nc -z {target.host} {target.port}",
+            code="jump-failed",
+        ) from error
+
+
+def _command_socket(command: str) -> socket.socket:
+    # A socket pair instead of pipes: the end of the command is then seen as the end of the connection.
+    ours, theirs = socket.socketpair()
+    with theirs:
+        subprocess.Popen(
+            ["sh", "-c", f"exec {command}"], stdin=theirs.fileno(), stdout=theirs.fileno(), start_new_session=True
+        )
+    return ours
+
+
+def patiently(work: Callable[[], _Result], bound: Cancel) -> _Result:
+    """Do something that cannot be interrupted in a thread, and stop waiting for it when the bound says so."""
+    result: list[_Result] = []
+    failure: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            result.append(work())
+        except BaseException as error:  # noqa: BLE001 - handed to the caller below
+            failure.append(error)
+
+    thread = threading.Thread(target=attempt, name="connect")
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+        if bound.done and thread.is_alive():
+            bound_over(bound)
+            raise TimeoutError("timed out")
+    if failure:
+        raise failure[0]
+    return result[0]
+
+
+def _transport(sock: Any, target: Target, answers: Answers, bound: Cancel) -> Transport:
+    from paramiko import Transport
+
+    # paramiko reports to a logger what it also raises; without a handler Python would print it.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
+    records = hostkeys.on_record(target.known_as, target.known_hosts)
+    transport = Transport(sock)
+    try:
+        transport.banner_timeout = transport.auth_timeout = transport.handshake_timeout = target.timeout
+        trust.prefer_recorded(transport, records)
+        _negotiate(transport, target, bound)
+        trust.check(transport.get_remote_server_key(), target, records, answers.confirm_host_key)
+        log_in(transport, target, bound, answers.ask_passphrase)
+        transport.set_keepalive(_KEEPALIVE)
+        return transport
+    except BaseException:
+        transport.close()
+        sock.close()
+        raise
+
+
+def _negotiate(transport: Transport, target: Target, bound: Cancel) -> None:
+    from paramiko.ssh_exception import IncompatiblePeer
+
+    done = Event()
+    transport.start_client(event=done)
+    while not done.wait(0.05) and transport.is_active():
+        if bound.done:
+            bound_over(bound)
+            raise _Flaky("it accepted the connection and then said nothing")
+    if transport.is_active():
+        return
+    error = transport.get_exception()
+    if isinstance(error, IncompatiblePeer):
+        raise UnreachableError(
+            f"{target.login} and opsctl have no SSH algorithm in common", why=str(error), code="ssh-incompatible"
+        )
+    raise _Flaky(str(error) or "it hung up before it had said who it is")
+
+
+def _no_way(target: Target, error: OSError) -> UnreachableError:
+    where = f"{target.host} port {target.port}"
+    if isinstance(error, socket.gaierror):
+        return UnreachableError(
+            f"the name {target.host} is not known",
+            why=str(error.strerror),
+            next=f"getent hosts {target.host}",
+            code="dns",
+        )
+    if isinstance(error, TimeoutError):
+        why, code = f"no answer within {target.timeout:g} s", "timeout"
+    elif isinstance(error, ConnectionRefusedError):
+        why, code = "connection refused: nothing listens there", "refused"
+    else:
+        why, code = str(error.strerror or error), "unreachable"
+    return UnreachableError(f"{where} cannot be reached", why=why, next=_by_hand(target), code=code)
+
+
+def _by_hand(target: Target) -> str:
+    return f"ssh -v {'' if target.port == 22 else f'-p {target.port} '}{target.user}@{target.host}"
