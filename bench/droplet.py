@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -54,6 +55,7 @@ class Droplet:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         run(["ssh", "-F", str(self.ssh_config), "-S", str(self._socket), "-O", "exit", "droplet"])
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _config(self) -> str:
         return (

@@ -19,11 +19,11 @@ def figure(value: float, unit: str) -> str:
 
 def verdict(section: Section, target: Target) -> str:
     """A target in words, with what was reached."""
-    reached = section.figure(target)
-    if reached is None:
+    reached, best = section.figure(target), section.best(target)
+    if reached is None or best is None:
         return f"{target.words}: did not run"
-    shown = f"{reached:.2f} ×" if target.to else figure(reached, section.unit)
-    return f"{target.words}: {shown}, {'met' if target.met(reached) else 'NOT met'}"
+    shown, of_best = ((f"{each:.2f} ×" if target.to else figure(each, section.unit)) for each in (reached, best))
+    return f"{target.words}: {shown} (best runs {of_best}), {'met' if target.met(reached) else 'NOT met'}"
 
 
 def show(section: Section, console: Console) -> None:
@@ -64,14 +64,14 @@ def _kept(series: Series) -> dict[str, Any]:
 
 
 def _judged(section: Section, target: Target) -> dict[str, Any]:
-    reached = section.figure(target)
-    rounds = section.ratios(target)
+    reached, best, rounds = section.figure(target), section.best(target), section.ratios(target)
     return {
         "target": target.words,
         "of": target.of,
         "to": target.to or None,
         "limit": target.limit,
         "reached": None if reached is None else round(reached, 4),
+        "of_best": None if best is None else round(best, 4),
         "by_round": [round(each, 4) for each in rounds],
         "met": None if reached is None else target.met(reached),
     }

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,8 +56,6 @@ def droplet_of(given: Path | None, *, keep: bool) -> Iterator[Droplet]:
 
 def sections(there: Droplet, wanted: set[str], rounds: int) -> Iterator[tuple[str, Callable[[], Section]]]:
     """What was asked for, in an order in which each finds the droplet as it needs it."""
-    if "help" in wanted:
-        yield "help", lambda: process.help_time(rounds, progress)
     work = startup.prepare(there, progress) if wanted & {"startup", *STACK_UP} else {}
     if "startup" in wanted:
         yield "startup", lambda: startup.from_stopped(there, work, rounds, progress)
@@ -93,30 +90,50 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@dataclass
+class Log:
+    """What has been measured so far, and where it is kept."""
+
+    path: Path
+    started: str
+    facts: dict[str, object] = field(default_factory=dict)
+    done: list[Section] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def keep(self) -> None:
+        """Write it all, also when the bench is cut short later."""
+        report.keep(self.path, self.started, self.facts, self.done, self.failed)
+
+
+def measure(named: Iterable[tuple[str, Callable[[], Section]]], log: Log) -> None:
+    """Measure each section, show it, and keep what there is so far."""
+    for name, work in named:
+        before = machine.load()
+        try:
+            section = replace(work(), load=(before, machine.load()))
+        except DidNotRun as reason:
+            log.failed[name] = str(reason)
+            console.print(f"{name} did not run: {reason}", style="bold red", markup=False)
+        else:
+            log.done.append(section)
+            report.show(section, console)
+        log.keep()
+
+
 def main() -> int:
     """Measure, show, keep."""
     asked = arguments()
+    wanted = set(asked.only or NAMES)
     started = f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
-    target = asked.json or BENCH / "results" / f"{started}.json"
-    done: list[Section] = []
-    failed: dict[str, str] = {}
-    with droplet_of(asked.stack, keep=asked.keep) as there:
-        facts = {"machine": machine.machine(), "droplet": machine.droplet(there)}
-        for name, measure in sections(there, set(asked.only or NAMES), asked.runs):
-            before = machine.load()
-            try:
-                section = replace(measure(), load=(before, machine.load()))
-            except DidNotRun as reason:
-                failed[name] = str(reason)
-                console.print(f"{name} did not run: {reason}", style="bold red", markup=False)
-                continue
-            done.append(section)
-            report.show(section, console)
-            report.keep(target, started, facts, done, failed)
-        shutil.rmtree(there.folder, ignore_errors=True)
-    report.keep(target, started, facts, done, failed)
-    progress(f"kept in {target}")
-    return 1 if failed else 0
+    log = Log(asked.json or BENCH / "results" / f"{started}.json", started, {"machine": machine.machine()})
+    if "help" in wanted:
+        measure([("help", lambda: process.help_time(asked.runs, progress))], log)
+    if wanted - {"help"}:
+        with droplet_of(asked.stack, keep=asked.keep) as there:
+            log.facts["droplet"] = machine.droplet(there)
+            measure(sections(there, wanted, asked.runs), log)
+    progress(f"kept in {log.path}")
+    return 1 if log.failed else 0
 
 
 if __name__ == "__main__":

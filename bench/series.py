@@ -65,6 +65,12 @@ class Section:
             return None
         return self.series[target.of].median / (self.series[target.to].median if target.to else 1)
 
+    def best(self, target: Target) -> float | None:
+        """The same of the smallest figures: what noise from outside, which only ever adds, disturbs least."""
+        if self.figure(target) is None:
+            return None
+        return min(self.series[target.of].values) / (min(self.series[target.to].values) if target.to else 1)
+
     def ratios(self, target: Target) -> list[float]:
         """The same ratio round by round: it moves less than the figures when the machine does."""
         if not target.to or target.of not in self.series or target.to not in self.series:

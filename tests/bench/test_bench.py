@@ -96,9 +96,9 @@ def test_targets_are_judged_by_the_ratio_of_medians(plan: ModuleType) -> None:
     nobody = series.Target("ours", 1.5, "nobody", words="as nobody")
     section = series.Section("s", "a title", "s", figures, (at_most, below, alone, nobody))
     assert [report.verdict(section, each) for each in section.targets] == [
-        "at most theirs: 1.00 ×, met",
-        "below theirs: 1.00 ×, NOT met",
-        "quick: 2.000 s, NOT met",
+        "at most theirs: 1.00 × (best runs 0.50 ×), met",
+        "below theirs: 1.00 × (best runs 0.50 ×), NOT met",
+        "quick: 2.000 s (best runs 1.000 s), NOT met",
         "as nobody: did not run",
     ]
     assert section.ratios(at_most) == [0.5, 4.5, 0.04]
