@@ -25,8 +25,8 @@ def connect(
         from opsctl.hosts.local import LocalHost
 
         return LocalHost(settings, state_dir=state_dir)
+    from opsctl.hosts.connection import Answers
     from opsctl.hosts.ssh import SSHHost
 
-    return SSHHost(
-        settings, droplet, confirm_host_key=confirm_host_key, ask_passphrase=ask_passphrase, state_dir=state_dir
-    )
+    answers = Answers(confirm_host_key, ask_passphrase)
+    return SSHHost(settings, droplet, answers, state_dir=state_dir)
