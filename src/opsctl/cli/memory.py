@@ -80,13 +80,13 @@ def report(
 
 
 def _collect(session: Session, disk_wait: float) -> DropletResult[MemoryReport]:
-    from opsctl.docker.memory import DockerMemory
     from opsctl.jobs.memory import collect, engine_error
     from opsctl.model.errors import ExitCode
     from opsctl.model.result import DropletResult
 
-    reader = DockerMemory(session.droplet)
-    seen = collect(session.reads, reader, session.stack, session.droplet, cancel=session.cancel, patience=disk_wait)
+    seen = collect(
+        session.reads, session.memory, session.stack, session.droplet, cancel=session.cancel, patience=disk_wait
+    )
     error = engine_error(seen)
     return DropletResult(session.droplet.name, seen, error, ExitCode.DONE if error is None else ExitCode.UNREACHABLE)
 
