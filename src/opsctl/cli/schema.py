@@ -1,0 +1,73 @@
+"""JSON schemas of what the commands print with --json, generated from their result types."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+from opsctl.model.errors import ErrorInfo, ExitCode
+from opsctl.model.secret import Secret
+
+# command → where its result type lives
+RESULTS = {
+    "memory.report": "opsctl.model.memory:MemoryReport",
+}
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class _Generate(GenerateJsonSchema):
+    def is_instance_schema(self, schema: Any) -> JsonSchemaValue:
+        if schema.get("cls") is Secret:
+            return {"type": "string", "description": "masked"}
+        return super().is_instance_schema(schema)
+
+
+def documents() -> dict[str, dict[str, Any]]:
+    """The schema of every command's document, by command."""
+    return {command: document(command) for command in sorted(RESULTS)}
+
+
+def document(command: str) -> dict[str, Any]:
+    """The schema of one command's JSON document. Raises KeyError for a command without one."""
+    module, _, name = RESULTS[command].partition(":")
+    result = _schema(getattr(importlib.import_module(module), name))
+    error = _schema(ErrorInfo)
+    definitions = {**result.pop("$defs", {}), "Result": result, "Error": error}
+    nullable = {"anyOf": [{"$ref": "#/$defs/Error"}, {"type": "null"}]}
+    droplet = {
+        "name": {"type": "string"},
+        "ok": {"type": "boolean"},
+        "result": {"anyOf": [{"$ref": "#/$defs/Result"}, {"type": "null"}]},
+        "error": nullable,
+    }
+    return {
+        "$schema": _DIALECT,
+        "title": f"opsctl {command.replace('.', ' ')} --json",
+        **_closed(
+            {
+                "schema": {"const": f"opsctl.{command}/1"},
+                "ok": {"type": "boolean"},
+                "exit_code": {"enum": [int(code) for code in ExitCode]},
+                "run_id": {"type": ["string", "null"]},
+                "droplets": {"type": "array", "items": _closed(droplet)},
+                "error": nullable,
+            }
+        ),
+        "$defs": definitions,
+    }
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    return TypeAdapter(kind).json_schema(mode="serialization", schema_generator=_Generate)
