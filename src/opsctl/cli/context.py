@@ -24,6 +24,7 @@ from opsctl.model.stack import Droplet, Stack
 
 if TYPE_CHECKING:
     from opsctl.model.engine import Engine
+    from opsctl.model.memory_facts import MemoryReader
     from opsctl.model.ports import Host, Shell
 
 T = TypeVar("T")
@@ -39,6 +40,19 @@ class Session:
     reads: Shell
     engine: Engine
     cancel: Cancel
+
+    def engine_of(self, droplet: Droplet) -> Engine:
+        """The engine over this connection for a droplet that is known better by now: another project, another file."""
+        from opsctl.docker.engine import DockerEngine
+
+        return DockerEngine(self.reads, droplet)
+
+    @property
+    def memory(self) -> MemoryReader:
+        """Reads the droplet's memory."""
+        from opsctl.docker.memory import DockerMemory
+
+        return DockerMemory(self.droplet)
 
 
 class Context:
