@@ -173,10 +173,9 @@ def _ended(result: CommandResult[History], *, follow: bool, context: Context, as
     if any(each.ok for each in entries):
         entries = tuple(each for each in entries if each.exit_code is not ExitCode.USAGE)
     if follow and context.cancel.cancelled:
-        stopped = {each for each in entries if each.exit_code is ExitCode.INTERRUPTED}
-        entries = tuple(each for each in entries if each not in stopped)
         if context.cancel.signum != 2:
             return 128 + context.cancel.signum
+        entries = tuple(each for each in entries if each.exit_code is not ExitCode.INTERRUPTED)
     for each in entries:
         if each.error is not None:
             _tell(each.error, each.name if len(result.droplets) > 1 else "", as_json=as_json)

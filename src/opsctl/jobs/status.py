@@ -1,0 +1,296 @@
+"""What runs on a droplet, what should, and what is wrong: pure judgement over one read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from opsctl.model.engine import Container, MemInfo, StackFacts
+from opsctl.model.stack import Droplet, Service, Stack
+
+
+class Level(StrEnum):
+    """How a service stands."""
+
+    OK = "ok"
+    STARTING = "starting"
+    IDLE = "idle"  # not running, and nobody asked for it
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """One service of the stack. Bytes for memory; `since` is seconds in this state, None where unknown."""
+
+    name: str
+    phase: int | None
+    state: str  # healthy, running, starting, unhealthy, restarting, paused, created, done, stopped, killed, …
+    level: Level
+    wanted: bool  # its phase was started, and it is not optional
+    container: str
+    since: float | None
+    exit_code: int | None
+    restarts: int
+    image: str
+    memory: int | None  # what stopping it would give back
+    memory_expected: int | None
+    memory_limit: int | None
+    ports: tuple[str, ...]
+    differs: bool  # from what the compose file says now
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class OtherContainer:
+    """A container that is not a service of the stack, and why it is shown."""
+
+    name: str
+    reason: str
+    state: str
+    image: str
+    since: float | None
+    memory: int | None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong, and what to type next. `level` is failed or warning."""
+
+    service: str
+    text: str
+    next: str
+    level: str = "failed"
+
+
+@dataclass(frozen=True)
+class Status:
+    """One droplet. `phase` is the highest that was started, 0 for none; `uptime` in seconds, sizes in bytes."""
+
+    engine: str
+    compose: str
+    project: str
+    uptime: float
+    boot_id: str
+    memory: MemInfo
+    reserve: int
+    phase: int
+    phases: tuple[int, ...]
+    services: tuple[ServiceStatus, ...]
+    others: tuple[OtherContainer, ...]
+    problems: tuple[Problem, ...]
+    healthy: bool  # everything that should run does, and nothing crashed
+
+
+def judge(facts: StackFacts, stack: Stack, droplet: Droplet, usage: Mapping[str, int], now: float) -> Status:
+    """What the facts mean. `stack` is merged with compose, `usage` by container id, `now` the host's Unix time."""
+    reached = reached_phase(facts, stack)
+    services = tuple(
+        _service(name, facts, stack, usage, now, reached)
+        for name in _in_order({*facts.compose, *stack.services}, stack)
+    )
+    problems = (*_service_problems(services, facts, reached), *_host_problems(facts, droplet))
+    return Status(
+        engine=facts.engine.version,
+        compose=facts.engine.compose_version,
+        project=facts.project,
+        uptime=facts.uptime,
+        boot_id=facts.boot_id,
+        memory=facts.memory,
+        reserve=droplet.reserve,
+        phase=reached,
+        phases=tuple(sorted({each.phase for each in services if each.phase is not None})),
+        services=services,
+        others=tuple(_others(facts, set(facts.compose), usage, now)),
+        problems=problems,
+        healthy=all(each.level != "failed" for each in problems),
+    )
+
+
+def reached_phase(facts: StackFacts, stack: Stack) -> int:
+    """The highest phase of which something runs; 0 when nothing does."""
+    running = (name for name in stack.services if (found := facts.of(name)) and is_up(found))
+    return max((stack.services[name].phase or 0 for name in running), default=0)
+
+
+def is_up(container: Container) -> bool:
+    """Whether it has processes, or the engine brings it back at once."""
+    return container.status in ("running", "paused", "restarting")
+
+
+def _in_order(names: set[str], stack: Stack) -> list[str]:
+    def key(name: str) -> tuple[float, str]:
+        phase = stack.services[name].phase if name in stack.services else None
+        return (float("inf") if phase is None else phase, name)
+
+    return sorted(names, key=key)
+
+
+def _service(
+    name: str, facts: StackFacts, stack: Stack, usage: Mapping[str, int], now: float, reached: int
+) -> ServiceStatus:
+    service = stack.services.get(name, Service(name))
+    compose, found = facts.compose.get(name), facts.of(name)
+    wanted = service.phase is not None and service.phase <= reached and not service.optional
+    state, level, detail = _missing(name, facts) if found is None else describe(found, one_shot=_one_shot(name, facts))
+    if level is Level.IDLE and wanted:
+        level = Level.BAD
+    limit = (found.memory_limit if found else 0) or (compose.memory_limit if compose else 0)
+    return ServiceStatus(
+        name=name,
+        phase=service.phase,
+        state=state,
+        level=level,
+        wanted=wanted,
+        container=found.name if found else "",
+        since=_since(found, now) if found else None,
+        exit_code=found.exit_code if found and not is_up(found) and found.status != "created" else None,
+        restarts=found.restart_count if found else 0,
+        image=found.image if found else compose.image if compose else "",
+        memory=usage.get(found.id) if found else None,
+        memory_expected=service.memory,
+        memory_limit=limit or None,
+        ports=_ports(found) if found else (),
+        differs=name in facts.drift,
+        detail=detail,
+    )
+
+
+def _missing(name: str, facts: StackFacts) -> tuple[str, Level, str]:
+    if name not in facts.compose:
+        return "not in the compose file", Level.BAD, ""
+    if name in facts.missing_images:
+        return "no image", Level.IDLE, f"image {facts.compose[name].image} is not on the droplet"
+    return "not created", Level.IDLE, ""
+
+
+def describe(found: Container, *, one_shot: bool = False) -> tuple[str, Level, str]:
+    """A container's state in one word, how it stands, and what it says itself."""
+    if found.status == "running":
+        output = found.health_log[-1].output.strip() if found.health_log else ""
+        match found.health:
+            case "unhealthy":
+                return "unhealthy", Level.BAD, _first_line(output)
+            case "starting":
+                return "starting", Level.STARTING, ""
+            case health:
+                return health or "running", Level.OK, ""
+    if found.status == "restarting":
+        return "restarting", Level.BAD, f"exit status {found.exit_code}"
+    if found.status != "exited":
+        return found.status, Level.BAD if found.status in ("dead", "paused") else Level.IDLE, found.error
+    if found.oom_killed:
+        return "OOM-killed", Level.BAD, "out of memory"
+    if found.exit_code == 0:
+        return ("done", Level.OK, "") if one_shot else ("stopped", Level.IDLE, "")
+    if found.exit_code in (137, 143):
+        return "stopped" if found.exit_code == 143 else "killed", Level.IDLE, found.error
+    return f"exited {found.exit_code}", Level.BAD, found.error
+
+
+def _one_shot(name: str, facts: StackFacts) -> bool:
+    return any(each.depends_on.get(name) == "service_completed_successfully" for each in facts.compose.values())
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0][:200] if text else ""
+
+
+def _since(found: Container, now: float) -> float | None:
+    if found.status == "created":
+        return None
+    stamp = found.started_at if is_up(found) and found.status != "restarting" else found.finished_at
+    try:
+        then = datetime.fromisoformat(stamp)
+    except ValueError:
+        return None
+    return max(0.0, now - then.timestamp()) if then.year > 1 else None
+
+
+def _ports(found: Container) -> tuple[str, ...]:
+    shown = []
+    for inside, (address, published) in sorted(found.ports.items()):
+        number = str(published) if published == inside else f"{published}→{inside}"
+        shown.append(f"*:{number}" if address in ("0.0.0.0", "::", "") else number)  # noqa: S104 - read, never bound
+    return tuple(shown)
+
+
+def _others(facts: StackFacts, services: set[str], usage: Mapping[str, int], now: float) -> Iterator[OtherContainer]:
+    own = {found.id for name in services if (found := facts.of(name))}
+    for each in sorted(facts.containers, key=lambda container: (container.project, container.name)):
+        if each.id in own:
+            continue
+        state, _, _ = describe(each)
+        yield OtherContainer(
+            each.name, _reason(each, facts, services), state, each.image, _since(each, now), usage.get(each.id)
+        )
+
+
+def _reason(each: Container, facts: StackFacts, services: set[str]) -> str:
+    if not each.project:
+        return "outside compose"
+    if each.project != facts.project:
+        return f"project {each.project}"
+    if each.oneoff:
+        return f"one-off of {each.service}"
+    return f"one more of {each.service}" if each.service in services else "no longer in the compose file"
+
+
+def _service_problems(services: tuple[ServiceStatus, ...], facts: StackFacts, reached: int) -> Iterator[Problem]:
+    for each in services:
+        if each.level is Level.BAD:
+            yield Problem(each.name, _what(each, facts), _next(each, reached))
+        elif each.level is Level.STARTING and each.wanted:
+            yield Problem(each.name, f"{each.name} is still starting", f"opsctl logs {each.name} -f", "failed")
+        if each.differs:
+            yield Problem(
+                each.name, f"{each.name} differs from the compose file", "recreate it to apply the file", "warning"
+            )
+
+
+def _what(each: ServiceStatus, facts: StackFacts) -> str:
+    said = f": {each.detail}" if each.detail else ""
+    match each.state:
+        case "not created" | "stopped" | "created":
+            return f"{each.name} does not run ({each.state}), though its phase was started"
+        case "no image":
+            return f"{each.name} does not run: {each.detail}"
+        case "killed":
+            return f"{each.name} was killed (exit status 137){said}"
+        case "restarting":
+            return f"{each.name} crashes again and again: {each.restarts} restarts, {each.detail}"
+        case "OOM-killed":
+            limit = f", its limit is {each.memory_limit // 10**6} MB" if each.memory_limit else ""
+            return f"{each.name} ran out of memory and was killed{limit}"
+        case "not in the compose file":
+            return f"{each.name} is in the stack file, not in {next(iter(facts.compose_files), 'compose')}"
+        case _:
+            return f"{each.name} is {each.state}{said}"
+
+
+def _next(each: ServiceStatus, reached: int) -> str:
+    match each.state:
+        case "not created" | "stopped" | "created" | "killed":
+            return f"opsctl startup --phase {max(reached, each.phase or 1)}"
+        case "no image":
+            return f"on the droplet: docker pull {each.image}   (or build it)"
+        case "OOM-killed":
+            return "opsctl memory report"
+        case "paused":
+            return f"on the droplet: docker unpause {each.container}"
+        case "not in the compose file":
+            return "opsctl config show"
+        case _:
+            return f"opsctl logs {each.name} --since 10m"
+
+
+def _host_problems(facts: StackFacts, droplet: Droplet) -> Iterator[Problem]:
+    if facts.memory.available < droplet.reserve:
+        yield Problem(
+            "",
+            f"{facts.memory.available // 10**6} MB of memory are available, below the reserve of "
+            f"{droplet.reserve // 10**6} MB",
+            "opsctl memory report",
+            "warning",
+        )

@@ -1,0 +1,132 @@
+"""A droplet's status as a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from opsctl.model.units import show_duration, show_size
+
+_STYLES = {"ok": ("●", "green"), "starting": ("◐", "yellow"), "idle": ("○", "dim"), "bad": ("✗", "bold red")}
+_WIDE = 100  # columns from which images are shown
+
+
+def print_status(droplet: str, status: Any) -> None:
+    """Write one droplet's status: a line about the host, services by phase, strangers, what is wrong."""
+    console = Console(highlight=False)
+    console.print(_head(droplet, status), soft_wrap=True)
+    if status.services:
+        console.print()
+        console.print(_services(status, console.width))
+    if status.others:
+        console.print(Text("\nOther containers (left alone by opsctl)", style="bold"))
+        console.print(_others(status.others))
+    console.print()
+    for line in verdict(status):
+        console.print(line, soft_wrap=True)
+
+
+def _head(droplet: str, status: Any) -> Text:
+    memory = status.memory
+    engine = f"Docker {status.engine}, compose {status.compose}" if status.engine else ""
+    swap = f"swap {show_size(memory.swap_total - memory.swap_free)} of {show_size(memory.swap_total)}"
+    free = f"{show_size(memory.available)} of {show_size(memory.total)} memory available"
+    parts = [engine, f"up {show_duration(status.uptime)}", free, swap if memory.swap_total else "no swap"]
+    return Text.assemble((droplet, "bold"), "  ", (" · ".join(filter(None, parts)), "dim"))
+
+
+def _services(status: Any, width: int) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("phase", justify="right")
+    table.add_column("service", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("since", justify="right", no_wrap=True)
+    table.add_column("memory", justify="right", no_wrap=True)
+    table.add_column("restarts", justify="right")
+    table.add_column("port", overflow="fold")
+    if width >= _WIDE:
+        table.add_column("image", overflow="ellipsis", no_wrap=True, style="dim")
+    before: object = ""
+    for each in status.services:
+        phase = "–" if each.phase is None else str(each.phase)
+        row = _row(each, phase if phase != before else "")
+        table.add_row(*row, *([each.image] if width >= _WIDE else []))
+        before = phase
+    return table
+
+
+def _row(each: Any, phase: str) -> Sequence[Text | str]:
+    sign, style = _STYLES[each.level]
+    state = Text.assemble((f"{sign} {each.state}", style))
+    if each.differs:
+        state.append(" ≠ file", "yellow")
+    restarts = Text(str(each.restarts), style="yellow") if each.restarts else ""
+    quiet = "dim" if each.level == "idle" else ""
+    return (
+        phase,
+        Text(each.name, style=quiet),
+        state,
+        age(each.since),
+        _memory(each),
+        restarts,
+        ", ".join(each.ports),
+    )
+
+
+def _memory(each: Any) -> Text:
+    expected = each.memory_expected
+    if each.memory is None:
+        return Text(f"expects {show_size(expected)}" if expected else "", style="dim")
+    text = Text(show_size(each.memory))
+    if expected:
+        over = each.memory > expected * 1.2
+        text.append(f" / {show_size(expected)}", "yellow" if over else "dim")
+    return text
+
+
+def _others(others: Sequence[Any]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for each in others:
+        memory = show_size(each.memory) if each.memory is not None else ""
+        table.add_row(
+            Text(each.name, overflow="fold"), Text(each.state), age(each.since), memory, Text(each.reason, style="dim")
+        )
+    return table
+
+
+def age(seconds: float | None) -> str:
+    """`12 s`, `5 min`, `3 h`, `4 d`; nothing for unknown."""
+    if seconds is None:
+        return ""
+    for bound, unit, size in ((60, "s", 1), (3600, "min", 60), (86400, "h", 3600)):
+        if seconds < bound:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds // 86400)} d"
+
+
+def verdict(status: Any) -> list[Text]:
+    """What is wrong, each with what to type next; or that nothing is."""
+    lines = []
+    for each in sorted(status.problems, key=lambda problem: problem.level):
+        sign, style = ("✗", "bold red") if each.level == "failed" else ("!", "yellow")
+        lines.append(Text.assemble((f"{sign} ", style), each.text))
+        if each.next:
+            lines.append(Text.assemble(("  next ", "dim"), (each.next, "bold")))
+    if status.services and status.healthy:
+        lines.append(_well(status))
+    return lines
+
+
+def _well(status: Any) -> Text:
+    if not status.phase:
+        first = min(status.phases, default=1)
+        return Text.assemble(
+            "Nothing of the stack runs.\n", ("  next ", "dim"), (f"opsctl startup --phase {first}", "bold")
+        )
+    wanted = [each for each in status.services if each.level == "ok"]
+    up_to = "phase 1" if status.phase == 1 else f"phases 1 to {status.phase}"
+    return Text.assemble(("✓ ", "bold green"), f"{up_to}: everything that should run does, {len(wanted)} services up")
