@@ -15,10 +15,11 @@ from opsctl.cli.output import finish
 from opsctl.cli.process import Process
 from opsctl.model.errors import ConfigError, ExitCode, UsageError
 from opsctl.model.result import CommandResult, DropletResult
-from opsctl.model.units import parse_size
+from opsctl.model.units import parse_size, show_size
 from opsctl.sandbox import fleet
 from opsctl.sandbox.kinds import Condition, Power
 
+_LEAST = 512 * 1024**2
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="Which sandbox.")]
@@ -125,9 +126,13 @@ def _size(text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        return parse_size(text)
+        size = parse_size(text)
     except ValueError as error:
         raise UsageError(f"--memory {text}", why=str(error), next="opsctl sandbox up --memory 2GiB") from None
+    if size < _LEAST:
+        why = f"a droplet with an engine needs {show_size(_LEAST)} at least"
+        raise UsageError(f"--memory {text} is too little", why=why, next="opsctl sandbox up --memory 2GiB")
+    return size
 
 
 def _progress(text: str) -> None:

@@ -13,6 +13,8 @@ AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/sandbox_authorized_keys
 PermitRootLogin prohibit-password
 PasswordAuthentication no
 UseDNS no
+# Everybody comes from one address here: who asks whether sshd answers must not be shut out for it.
+PerSourcePenalties no
 CONF
 chmod 0755 /usr/local/lib/sandbox/* /usr/local/sbin/*
 chown root:docker /opt/Dev-Tools/config/env/.env
