@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from opsctl.hosts import wire
-from opsctl.hosts.failures import again, lost, not_started, timed_out
+from opsctl.hosts.failures import again, denied, lost, not_started, timed_out
 from opsctl.hosts.frames import Lines, Work
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import OpsError, StepFailed
@@ -61,7 +62,7 @@ class Settings:
 class Agent:
     """One agent: a reader and a writer thread, and the scripts under way. Threads end with `close`."""
 
-    def __init__(self, open_pipe: Callable[[list[str]], Pipe], settings: Settings, lease: wire.Lease | None = None):
+    def __init__(self, open_pipe: Callable[[list[str]], Pipe], settings: Settings) -> None:
         self._settings = settings
         self._nonce = secrets.token_hex(8)
         self._out: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -71,10 +72,10 @@ class Agent:
         self._heard = time.monotonic()
         self._greeting = threading.Condition()
         self._privilege: Privilege | None = None
-        self._grant: str | None = None
+        self._verdicts: dict[int, str] = {}
         self._failure: OpsError | None = None
         self._goodbye = threading.Event()
-        text = wire.agent_text(self._nonce, settings.silence, lease)
+        text = wire.agent_text(self._nonce, settings.silence)
         self._pipe = open_pipe(wire.loader(self._nonce, len(text), settings.sudo, settings.socket))
         self._out.put(text)
         self._threads = [
@@ -92,15 +93,25 @@ class Agent:
         assert self._privilege is not None
         return self._privilege
 
-    def grant(self, cancel: Cancel) -> str:
-        """Wait for the answer about the lease."""
-        self._await(lambda: self._grant is not None, cancel)
-        return self._grant or ""
+    def lease(self, state_dir: str, scope: str, holder: Mapping[str, str], cancel: Cancel) -> tuple[int, str]:
+        """Ask for a lease and wait for the verdict; its number is for `run`, `stream` and `give_back`."""
+        with self._lock:
+            self._numbers += 1
+            number = self._numbers
+        self._out.put(wire.lease_request(number, state_dir, scope, holder))
+        self._await(lambda: number in self._verdicts, cancel)
+        return number, self._verdicts.pop(number)
 
-    def run(self, script: Script, *, cancel: Cancel, timeout: float) -> Completed:
+    def give_back(self, lease: int, *, bound: float = 3.0) -> None:
+        """End what runs under a lease, and free it; a channel that is gone has freed it already."""
+        self._out.put(f"u {lease}\n".encode())
+        with contextlib.suppress(OpsError):
+            self._await(lambda: lease in self._verdicts, Cancel(bound))
+
+    def run(self, script: Script, *, cancel: Cancel, timeout: float, lease: int = 0) -> Completed:
         """As Shell.run."""
         bound = cancel.child(timeout)
-        work = self._begin("r", script, bound)
+        work = self._begin("r", script, bound, lease)
         try:
             while not self._settled(work, bound, timeout):
                 pass
@@ -114,10 +125,10 @@ class Agent:
             )
         return Completed(work.code or 0, b"".join(work.stdout), b"".join(work.stderr))
 
-    def stream(self, script: Script, *, cancel: Cancel, timeout: float | None) -> Iterator[str]:
+    def stream(self, script: Script, *, cancel: Cancel, timeout: float | None, lease: int = 0) -> Iterator[str]:
         """As Shell.stream."""
         bound = cancel.child(timeout)
-        work = self._begin("s", script, bound)
+        work = self._begin("s", script, bound, lease)
         try:
             over = False
             while not over:
@@ -150,7 +161,7 @@ class Agent:
 
     # One script
 
-    def _begin(self, kind: Literal["r", "s"], script: Script, bound: Cancel) -> Work:
+    def _begin(self, kind: Literal["r", "s"], script: Script, bound: Cancel, lease: int) -> Work:
         bound.check()
         with self._lock:
             if self._failure is not None:
@@ -159,7 +170,7 @@ class Agent:
             used = {work.slot for work in self._works.values()}
             slot = next(n for n in range(len(used) + 1) if n not in used)
             work = self._works[self._numbers] = Work(self._numbers, slot)
-        self._out.put(wire.request(work.number, slot, kind, script))
+        self._out.put(wire.request(work.number, slot, kind, script, lease))
         return work
 
     def _settled(self, work: Work, bound: Cancel, timeout: float | None) -> bool:
@@ -247,8 +258,9 @@ class Agent:
         if kind == b"z":
             self._goodbye.set()
         elif kind == b"g":
+            number, _, verdict = rest.decode(errors="replace").partition(" ")
             with self._greeting:
-                self._grant = rest.decode(errors="replace")
+                self._verdicts[int(number)] = verdict
                 self._greeting.notify_all()
         elif kind != b"p":
             self._frame(kind, rest)
@@ -272,13 +284,8 @@ class Agent:
             if words[0] == "ok":
                 self._privilege = Privilege(words[1], int(words[2]), words[4] == "sudo", words[3])
             else:
-                self._failure = self._denied(words)
+                self._failure = denied(self._settings.name, user=words[1], asked=words[2])
             self._greeting.notify_all()
-
-    def _denied(self, words: list[str]) -> OpsError:
-        from opsctl.hosts.failures import denied
-
-        return denied(self._settings.name, user=words[1], asked=words[2])
 
     def _fail(self, error: OpsError) -> None:
         with self._lock:

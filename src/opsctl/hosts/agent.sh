@@ -1,12 +1,14 @@
 # Runs several pieces of bash at a time over one channel, and ends them all when its owner goes away.
-# Requests on stdin: p (heartbeat) · r ID SLOT KIND LENGTH INPUT, then the text, then its stdin in base64 · k ID · q
+# Requests on stdin: p (heartbeat) · r ID SLOT KIND LEASE LENGTH INPUT, then the text, then its stdin in base64 ·
+#   k ID (end it) · l ID LENGTH, then folder, scope and holder (take a lease) · u ID (give it back) · q
 # Answers on stdout, a line each, none longer than 1000 bytes so that writers side by side never tear each other's:
-#   o/e ID BASE64 (output) · =/+ ID TEXT (a streamed line, or a part of one) · x ID STATUS · f ID · g … (lease) · p · z
+#   o/e ID BASE64 (output) · =/+ ID TEXT (a streamed line, or a part of one) · x ID STATUS · f ID · g ID … · p · z
 export LC_ALL=C
 trap : PIPE HUP INT
 trap _o_end TERM
 set -m
 _o_dying=()
+declare -A _o_pids _o_leased _o_fds _o_holders
 
 _o_spool() {
   local d
@@ -52,8 +54,11 @@ _o_lines() { # id; `P` ends a last line that its writer did not, so that the nex
   if [[ -n $_o_stdbuf ]]; then stdbuf -oL sed "$s"; else sed -u "$s"; fi
 }
 
-_o_job() { # id slot kind text stdin
-  local f=$_o_dir/$2 c
+_o_job() { # id slot kind text stdin; the lock of its lease stays open in it, so that what still runs keeps the lease
+  local f=$_o_dir/$2 c fd
+  for fd in "${!_o_fds[@]}"; do
+    [[ $fd = "${_o_leased[$1]}" ]] || exec {_o_fds[$fd]}<&-
+  done
   if [[ $3 = s ]]; then
     (_o_eval "$4" "$5") 2>"$f.e" | _o_lines "$1"
     c=${PIPESTATUS[0]}
@@ -90,11 +95,13 @@ _o_kill() { # process groups: asked first, forced after 2 s
   for p; do kill -KILL -- "-$p"; done
 }
 
-_o_end() { # given back, or lost
+_o_end() { # asked to, or left alone
   trap : TERM
   _o_kill $(jobs -p) "${_o_dying[@]}"
-  [[ -n $1 && -n $_o_holder ]] && rm -f -- "$_o_holder"
-  [[ -n $1 ]] && printf 'z\n'
+  if [[ -n $1 ]]; then
+    ((${#_o_holders[@]})) && rm -f -- "${_o_holders[@]}"
+    printf 'z\n'
+  fi
   exit 0
 }
 
@@ -103,23 +110,52 @@ _o_folder() { # mode path
   if [[ $UID = 0 ]]; then mkdir -m "$1" -- "$2"; else (umask 002; mkdir -- "$2"); fi
 }
 
-_o_guard() { # state folder, scope, the holder as JSON without its last brace
-  local boot up rest old
-  command -v flock >/dev/null || { printf 'g noflock\n'; exit 0; }
+_o_lease() { # id, state folder, scope, the holder as JSON without its last brace
+  local boot up rest old fd lock=$2/lease/$3.lock holder=$2/lease/$3.json
+  command -v flock >/dev/null || { printf 'g %s noflock\n' "$1"; return; }
   read -r boot </proc/sys/kernel/random/boot_id
   read -r up rest </proc/uptime
-  { _o_folder 755 "$1" && _o_folder 755 "$1/lease" && _o_folder 700 "$1/runs" &&
-    (umask 002; : >>"$1/lease/$2.lock") && exec 8<"$1/lease/$2.lock"; } || { printf 'g nowrite\n'; exit 0; }
-  if ! flock -n 8; then
-    read -r old <"$1/lease/$2.json"
-    printf 'g held %s %s %s\n' "$boot" "$up" "$old"
-    exit 0
+  { _o_folder 755 "$2" && _o_folder 755 "$2/lease" && _o_folder 700 "$2/runs" &&
+    (umask 002; : >>"$lock") && exec {fd}<"$lock"; } || { printf 'g %s nowrite\n' "$1"; return; }
+  if ! flock -n "$fd"; then
+    exec {fd}<&-
+    read -r old <"$holder"
+    printf 'g %s held %s %s %s\n' "$1" "$boot" "$up" "$old"
+    return
   fi
-  [[ -s $1/lease/$2.json ]] && read -r old <"$1/lease/$2.json"
-  (umask 002; printf '%s,"boot_id":"%s","uptime":"%s","pid":"%s"}\n' "$3" "$boot" "$up" $$ >"$1/lease/$2.json") ||
-    { printf 'g nowrite\n'; exit 0; }
-  _o_holder=$1/lease/$2.json
-  printf 'g ok %s\n' "$old"
+  [[ -s $holder ]] && read -r old <"$holder"
+  if ! (umask 002; printf '%s,"boot_id":"%s","uptime":"%s","pid":"%s"}\n' "$4" "$boot" "$up" $$ >"$holder"); then
+    exec {fd}<&-
+    printf 'g %s nowrite\n' "$1"
+    return
+  fi
+  _o_fds[$1]=$fd
+  _o_holders[$1]=$holder
+  printf 'g %s ok %s\n' "$1" "$old"
+}
+
+_o_prune() { # forget what is over: its number, used again, would be somebody else's process
+  local id running=$'\n'$(jobs -rp)$'\n'
+  for id in "${!_o_pids[@]}"; do
+    [[ $running = *$'\n'"${_o_pids[$id]}"$'\n'* ]] || unset "_o_pids[$id]" "_o_leased[$id]"
+  done
+  for id in "${!_o_dying[@]}"; do
+    kill -0 -- "-${_o_dying[$id]}" || unset "_o_dying[$id]"
+  done
+}
+
+_o_release() { # id
+  local id pids=() fd=${_o_fds[$1]}
+  _o_prune
+  [[ -n $fd ]] || { printf 'g %s back\n' "$1"; return; }
+  for id in "${!_o_pids[@]}"; do
+    [[ ${_o_leased[$id]} = "$1" ]] && pids+=("${_o_pids[$id]}")
+  done
+  _o_dying+=("${pids[@]}")
+  # In the background, for something stubborn takes 2 s; the unlock counts for every process that has the file open.
+  { _o_kill "${pids[@]}"; rm -f -- "${_o_holders[$1]}"; flock -u "$fd"; printf 'g %s back\n' "$1"; } &
+  exec {fd}<&-
+  unset "_o_fds[$1]" "_o_holders[$1]"
 }
 
 _o_start() {
@@ -145,30 +181,36 @@ _o_take() { # so many bytes of stdin, in time; with a time limit `read` asks the
 }
 
 _o_main() {
-  local cmd id slot kind length input text stdin
-  declare -A pids
-  while IFS=' ' read -r -t "$_o_silence" cmd id slot kind length input; do
+  local cmd id a b c d e text folder scope holder
+  while IFS=' ' read -r -t "$_o_silence" cmd id a b c d e; do
     case $cmd in
       p)
         printf 'p\n'
-        for id in "${!_o_dying[@]}"; do kill -0 -- "-${_o_dying[$id]}" || unset "_o_dying[$id]"; done
+        _o_prune
         ;;
       r)
-        _o_take "$length" && text=$_o_taken && _o_take "$input" && stdin=$_o_taken || break
-        _o_job "$id" "$slot" "$kind" "$text" "$stdin" &
-        pids[$id]=$!
-        text= stdin= _o_taken=
+        _o_take "$d" && text=$_o_taken && _o_take "$e" || break
+        _o_leased[$id]=$c
+        _o_job "$id" "$a" "$b" "$text" "$_o_taken" &
+        _o_pids[$id]=$!
+        text= _o_taken=
         ;;
       k)
-        # Only a group that is still ours: a number used again would be somebody else's process.
-        if [[ " $(jobs -rp | tr '\n' ' ')" = *" ${pids[$id]} "* ]]; then
-          { _o_kill "${pids[$id]}"; printf 'x %s 143\n' "$id"; } &
+        _o_prune
+        if [[ -n ${_o_pids[$id]} ]]; then
+          { _o_kill "${_o_pids[$id]}"; printf 'x %s 143\n' "$id"; } &
           # Its leader is gone at once, but who ignores the signal is not, and must not outlive us.
-          _o_dying[$id]=${pids[$id]}
+          _o_dying+=("${_o_pids[$id]}")
         fi
-        unset "pids[$id]"
+        unset "_o_pids[$id]" "_o_leased[$id]"
         ;;
-      q) _o_end back ;;
+      l)
+        _o_take "$a" || break
+        { IFS= read -r folder; IFS= read -r scope; IFS= read -r holder; } <<<"$_o_taken"
+        _o_lease "$id" "$folder" "$scope" "$holder"
+        ;;
+      u) _o_release "$id" ;;
+      q) _o_end asked ;;
     esac
   done
   _o_end

@@ -52,8 +52,7 @@ class AgentHost:
 
     def guard(self, spec: GuardSpec, *, cancel: Cancel) -> AgentGuard:
         """As Host.guard."""
-        self._ready(cancel)  # the connection and its errors first
-        guard = take(lambda argv: self._open(argv, cancel), self._settings, self._state_dir, spec, cancel)
+        guard = take(self._ready(cancel), self.name, self._state_dir, spec, cancel)
         self._guards.append(guard)
         return guard
 

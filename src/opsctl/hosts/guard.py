@@ -1,12 +1,11 @@
-"""A lease on a host: an agent that holds a lock for as long as its owner feeds it."""
+"""A lease on a host: a lock that the agent holds for as long as its owner feeds it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from opsctl.hosts.agent import Agent, Pipe, Settings
-from opsctl.hosts.wire import Lease
+from opsctl.hosts.agent import Agent
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import LeaseHeld, OpsError, StepFailed
 from opsctl.model.ports import Completed, GuardSpec, Privilege, Script
@@ -15,9 +14,11 @@ from opsctl.model.ports import Completed, GuardSpec, Privilege, Script
 class AgentGuard:
     """A held lease; see the port."""
 
-    def __init__(self, agent: Agent, abandoned: Mapping[str, str] | None) -> None:
+    def __init__(self, agent: Agent, number: int, abandoned: Mapping[str, str] | None) -> None:
         self._agent = agent
+        self._number = number
         self._abandoned = abandoned
+        self._released = False
 
     @property
     def abandoned(self) -> Mapping[str, str] | None:
@@ -26,30 +27,32 @@ class AgentGuard:
 
     def run(self, script: Script, *, cancel: Cancel, timeout: float) -> Completed:
         """As Shell.run."""
-        return self._agent.run(script, cancel=cancel, timeout=timeout)
+        self._check()
+        return self._agent.run(script, cancel=cancel, timeout=timeout, lease=self._number)
 
     def stream(self, script: Script, *, cancel: Cancel, timeout: float | None) -> Iterator[str]:
         """As Shell.stream."""
-        return self._agent.stream(script, cancel=cancel, timeout=timeout)
+        self._check()
+        return self._agent.stream(script, cancel=cancel, timeout=timeout, lease=self._number)
 
     def release(self) -> None:
         """As Guard.release; waits up to 3 s for what still runs to be killed."""
-        self._agent.close(bound=3.0)
+        if not self._released:
+            self._released = True
+            self._agent.give_back(self._number)
+
+    def _check(self) -> None:
+        if self._released:
+            raise StepFailed("the lease was given back already", code="lease-released")
 
 
-def take(
-    open_pipe: Callable[[list[str]], Pipe], settings: Settings, state_dir: str, spec: GuardSpec, cancel: Cancel
-) -> AgentGuard:
+def take(agent: Agent, name: str, state_dir: str, spec: GuardSpec, cancel: Cancel) -> AgentGuard:
     """Lock the scope or say who has it."""
-    agent = Agent(open_pipe, settings, Lease(state_dir, spec.scope, {"run": spec.run_id, **spec.holder}))
-    try:
-        verdict, _, rest = agent.grant(cancel).partition(" ")
-        if verdict != "ok":
-            raise _refusal(verdict, rest, settings.name, state_dir, spec.scope, agent.privilege(cancel))
-    except BaseException:
-        agent.close(bound=0.5)
-        raise
-    return AgentGuard(agent, _holder(rest))
+    number, answer = agent.lease(state_dir, spec.scope, {"run": spec.run_id, **spec.holder}, cancel)
+    verdict, _, rest = answer.partition(" ")
+    if verdict != "ok":
+        raise _refusal(verdict, rest, name, state_dir, spec.scope, agent.privilege(cancel))
+    return AgentGuard(agent, number, _holder(rest))
 
 
 def _holder(text: str) -> dict[str, str] | None:

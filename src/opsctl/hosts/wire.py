@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal
@@ -47,26 +46,15 @@ eval "$_o_go"
 """
 
 
-@dataclass(frozen=True)
-class Lease:
-    """What an agent is asked to lock before it takes requests."""
-
-    state_dir: str
-    scope: str
-    holder: Mapping[str, str]
-
-
 @cache
 def _agent_text() -> str:
     return Path(__file__).with_name("agent.sh").read_text(encoding="utf-8")
 
 
-def agent_text(nonce: str, silence: float, lease: Lease | None) -> bytes:
+def agent_text(nonce: str, silence: float) -> bytes:
     """The agent with its settings; `silence` in seconds."""
-    words = [f"_o_nonce={nonce} _o_silence={silence:g} _o_holder= _o_stdbuf=", "_o_start"]
-    if lease is not None:
-        words.append(shlex.join(["_o_guard", lease.state_dir, file_name(lease.scope), _open_json(lease.holder)]))
-    return "\n".join([_agent_text(), *words, "_o_main\n"]).encode()
+    settings = f"_o_nonce={nonce} _o_silence={silence:g} _o_stdbuf="
+    return "\n".join([_agent_text(), settings, "_o_start", "_o_main\n"]).encode()
 
 
 def file_name(scope: str) -> str:
@@ -74,21 +62,22 @@ def file_name(scope: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", scope)
 
 
-def _open_json(holder: Mapping[str, str]) -> str:
-    # The agent adds boot id, uptime and process, so the last brace is left to it.
-    return json.dumps({"holder": "opsctl", **holder})[:-1]
-
-
 def loader(nonce: str, length: int, sudo: Sudo, socket: str | None) -> list[str]:
     """The argv that waits for `length` bytes of agent on stdin."""
     return ["bash", "-c", _LOADER, "opsctl-agent", str(length), sudo, nonce, socket or ""]
 
 
-def request(number: int, slot: int, kind: Literal["r", "s"], script: Script) -> bytes:
-    """A script as a request; `r` collects its output, `s` streams its lines."""
+def request(number: int, slot: int, kind: Literal["r", "s"], script: Script, lease: int) -> bytes:
+    """A script as a request; `r` collects its output, `s` streams its lines. `lease` 0 is none."""
     text = compose(script)
     stdin = base64.b64encode(script.stdin or b"")
-    return f"r {number} {slot} {kind} {len(text)} {len(stdin)}\n".encode() + text + stdin
+    return f"r {number} {slot} {kind} {lease} {len(text)} {len(stdin)}\n".encode() + text + stdin
+
+
+def lease_request(number: int, state_dir: str, scope: str, holder: Mapping[str, str]) -> bytes:
+    """Ask for a lease; the agent adds boot id, uptime and process to the holder, so its last brace is left off."""
+    text = "\n".join([state_dir, file_name(scope), json.dumps(dict(holder))[:-1], ""]).encode()
+    return f"l {number} {len(text)}\n".encode() + text
 
 
 def compose(script: Script) -> bytes:
