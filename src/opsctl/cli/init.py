@@ -56,6 +56,7 @@ def init(
     from opsctl.cli.output import finish
     from opsctl.jobs.fleet import run_fleet
     from opsctl.jobs.init import Wanted, check_output
+    from opsctl.jobs.init_text import advice
     from opsctl.model.stackfile import with_droplets
 
     named = host or next(iter(droplets or ()), "local")
@@ -75,7 +76,8 @@ def init(
         if each.result is not None:
             found = each.result
             then = _then(found.path, written=found.written)
-            print_found(found.draft, path=found.path, text=found.text, written=found.written, then=then)
+            hint = advice(found.draft)
+            print_found(found.draft, path=found.path, text=found.text, written=found.written, hint=hint, then=then)
 
     raise typer.Exit(finish("init", result, as_json=as_json, render=render, redact=context.redact))
 

@@ -94,12 +94,7 @@ def _memory(used: int | None, service: ComposeService, *, trust_limits: bool) ->
     limit = service.memory_limit
     if limit and trust_limits:
         return limit, "its limit, it does not run now"
-    if limit:
-        return (
-            None,
-            f"does not run now; its limit is {show_size(limit)}, and all limits together are more than there is",
-        )
-    return None, "does not run now, and has no limit"
+    return None, f"does not run now, limit {size(limit)}" if limit else "does not run now, no limit"
 
 
 def _gate(service: ComposeService) -> tuple[str, int | None]:

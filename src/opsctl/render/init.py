@@ -45,7 +45,7 @@ class Draft(Protocol):
     def available(self) -> int: ...
 
 
-def print_found(found: Draft, *, path: str, text: str, written: bool, then: Sequence[str]) -> None:
+def print_found(found: Draft, *, path: str, text: str, written: bool, hint: Sequence[str], then: Sequence[str]) -> None:
     """The file on stdout where it was not written; what was found and what comes next on stderr."""
     if not written:
         sys.stdout.write(text)
@@ -57,6 +57,8 @@ def print_found(found: Draft, *, path: str, text: str, written: bool, then: Sequ
     console.print(Text.assemble(("memory   ", "dim"), memory))
     if written:
         console.print(_table(found.services))
+    for line in hint if written else ():
+        console.print(Text(line, "yellow"))
     if found.outside:
         console.print(Text(f"Not of this project, and never touched: {', '.join(found.outside)}", "dim"))
     console.print(Text.assemble(("✓ ", "green"), f"wrote {path}") if written else Text("nothing was written", "dim"))
