@@ -19,7 +19,7 @@ from opsctl.sandbox.paths import cache_dir
 
 _NEEDED = ("mke2fs", "unshare", "chroot", "tar")
 _BAKE_TIME = 1200.0
-_KEPT = 1
+_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,11 @@ class Base:
 
     @property
     def build(self) -> str:
-        """Which bake this is: a layer fits no other one, not even of the same recipe."""
-        return (self.folder / "build").read_text().strip()
+        """Which bake this is, empty if it is gone: a layer fits no other one, not even of the same recipe."""
+        try:
+            return (self.folder / "build").read_text().strip()
+        except OSError:
+            return ""
 
 
 def ensure(progress: Progress, cancel: Cancel) -> Base:

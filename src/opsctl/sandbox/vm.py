@@ -17,8 +17,10 @@ from opsctl.sandbox import disk, procs, qmp, vm_accel, vm_boot, vm_process
 from opsctl.sandbox.kinds import Condition, Power, Progress, Seen, Spec
 
 _NEEDED = {vm_accel.QEMU: "qemu-system-x86", "qemu-img": "qemu-utils"}
-_TERMINAL = re.compile(r"\x1b[\[(][0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
+# Colours and cursor moves, control characters, and systemd's running stars.
+_TERMINAL = re.compile(r"\x1b[\[(][0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]|^\[[ *]{6}\] ", re.MULTILINE)
 _KNOCK = 30.0
+_HALF_WAY = 120.0
 _NEWS = 10.0
 
 
@@ -40,25 +42,25 @@ class Vm:
 
     def up(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
         """See Kind. A disk that was used before is kept, unless its system does not come up any more."""
-        base = disk.ensure(progress, cancel)
-        accel = vm_accel.choose(base.kernel, progress, cancel)
-        self._clear_leftovers(spec, base, progress)
         here = _folder(spec)
+        base = _clear(spec, progress)
         if vm_process.owner(here) is not None:
-            if _listens(spec) and _knock(here, cancel):
+            if _knock(spec, _KNOCK if (here / "ready").exists() else _HALF_WAY, cancel):
+                (here / "ready").touch()
                 return
-            progress("the machine runs, but its system does not answer: cutting its power")
+            progress(f"the machine {spec.name} runs, but its system does not answer: cutting its power")
             vm_process.kill(here)
-        if (here / "ready").exists():
+            base = _clear(spec, progress)
+        if base is not None:
             try:
-                _start(spec, base, accel, progress, cancel)
+                _start(spec, base, progress, cancel)
             except (DeadlineExceeded, StepFailed) as error:
                 cancel.check()
                 progress(f"its disk does not come up ({error.info.what}): beginning with a new one")
                 _remove(spec)
             else:
                 return
-        _make(spec, base, accel, progress, cancel)
+        _make(spec, disk.ensure(progress, cancel), progress, cancel)
 
     def status(self, spec: Spec) -> Seen:
         """See Kind."""
@@ -75,22 +77,19 @@ class Vm:
 
     def power(self, spec: Spec, how: Power, progress: Progress, cancel: Cancel) -> None:
         """See Kind. A machine that is off is switched on."""
-        base = disk.ensure(progress, cancel)
-        accel = vm_accel.choose(base.kernel, progress, cancel)
         here = _folder(spec)
         if vm_process.owner(here) is None:
-            _start(spec, base, accel, progress, cancel)
+            self.up(spec, progress, cancel)
             return
-        before = qmp.ask(here, "boot-id") or ""
         if how is Power.CYCLE:
+            before = qmp.ask(here, "boot-id") or ""
             qmp.execute(here, "system_reset")
-        elif (answer := qmp.ask(here, "reboot", timeout=_KNOCK)) != "ok":
-            raise StepFailed(
-                f"{spec.name} does not take the request to reboot",
-                why=answer or "its system does not answer",
-                next="opsctl sandbox reset",
-            )
-        _await(spec, before, accel.patience, progress, cancel)
+        else:
+            before = _await(spec, "", vm_accel.TCG.patience, progress, cancel)
+            if (answer := qmp.ask(here, "reboot", timeout=_KNOCK)) != "ok":
+                why = answer or "its system does not answer"
+                raise StepFailed(f"{spec.name} refuses to reboot", why=why, next="opsctl sandbox reboot --power-cycle")
+        _await(spec, before, vm_accel.TCG.patience, progress, cancel)
 
     def down(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
         """See Kind."""
@@ -99,44 +98,56 @@ class Vm:
     def purge(self, progress: Progress) -> None:
         """See Kind: everything is in the cache folder."""
 
-    def _clear_leftovers(self, spec: Spec, base: disk.Base, progress: Progress) -> None:
-        here = _folder(spec)
-        if not here.exists():
-            return
-        made_for = here / "made-for"
-        if not made_for.exists() or made_for.read_text() != _made_for(spec, base):
-            progress("removing a machine that was made for something else, or only half")
-            _remove(spec)
-        elif vm_process.owner(here) is None and not (here / "ready").exists():
-            progress("removing a half-made machine")
-            _remove(spec)
-
 
 def _folder(spec: Spec) -> Path:
     return spec.folder / "vm"
 
 
-def _made_for(spec: Spec, base: disk.Base) -> str:
-    """What a machine and its layer cannot change any more; the port is QEMU's, and only as old as its process."""
-    parts = (base.build, spec.name, spec.port, spec.memory, spec.authorized_key, spec.host_key_public)
+def _clear(spec: Spec, progress: Progress) -> disk.Base | None:
+    """Remove what cannot be used any more; the base under the layer that is left, None when nothing is."""
+    here = _folder(spec)
+    if not here.exists():
+        return None
+    try:
+        made_for, folder, build = json.loads((here / "made-for").read_text())
+    except (OSError, ValueError):
+        made_for, folder, build = "", "", ""
+    base = disk.Base(Path(folder))
+    running = vm_process.owner(here) is not None
+    if made_for != _made_for(spec):
+        progress(f"removing a machine that was not made for {spec.name} as it is to be")
+    elif not running and base.build != build:
+        progress(f"removing the machine {spec.name}: the base under its disk is gone")
+    elif not running and not (here / "ready").exists():
+        progress(f"removing the half-made machine {spec.name}")
+    else:
+        return base
+    _remove(spec)
+    return None
+
+
+def _made_for(spec: Spec) -> str:
+    """What a machine cannot change any more, or took along at its first start."""
+    parts = (spec.name, spec.port, spec.memory, spec.authorized_key, spec.host_key_public)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _make(spec: Spec, base: disk.Base, accel: vm_accel.Accel, progress: Progress, cancel: Cancel) -> None:
+def _make(spec: Spec, base: disk.Base, progress: Progress, cancel: Cancel) -> None:
     here = _folder(spec)
     here.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        (here / "made-for").write_text(_made_for(spec, base))
+        (here / "made-for").write_text(json.dumps((_made_for(spec), str(base.folder), base.build)))
         disk.add_layer(base, here / vm_boot.LAYER, cancel)
-        _start(spec, base, accel, progress, cancel)
+        _start(spec, base, progress, cancel)
     except BaseException:
         _remove(spec)
         raise
     (here / "ready").touch()
 
 
-def _start(spec: Spec, base: disk.Base, accel: vm_accel.Accel, progress: Progress, cancel: Cancel) -> None:
+def _start(spec: Spec, base: disk.Base, progress: Progress, cancel: Cancel) -> None:
     here = _folder(spec)
+    accel = vm_accel.choose(base.kernel, progress, cancel)
     progress(f"starting the machine {spec.name} ({_HOW[accel.name]})")
     vm_boot.write_identity(spec, here)
     # Its pipes close when QEMU has opened all it needs and goes on by itself.
@@ -150,8 +161,8 @@ def _start(spec: Spec, base: disk.Base, accel: vm_accel.Accel, progress: Progres
         (here / vm_boot.IDENTITY).unlink(missing_ok=True)
 
 
-def _await(spec: Spec, before: str, patience: float, progress: Progress, cancel: Cancel) -> None:
-    """Wait until the system answers with another boot id than `before`, and sshd on its port."""
+def _await(spec: Spec, before: str, patience: float, progress: Progress, cancel: Cancel) -> str:
+    """Wait until the system answers with another boot id than `before`, and sshd on its port; the boot id."""
     here = _folder(spec)
     bound = cancel.child(patience)
     started = said = time.monotonic()
@@ -166,14 +177,15 @@ def _await(spec: Spec, before: str, patience: float, progress: Progress, cancel:
             raise DeadlineExceeded(
                 f"the system of {spec.name} did not answer within {patience:.0f} s",
                 why=_last_words(here),
-                next=f"opsctl sandbox reset --name {spec.name}",
+                next="opsctl sandbox up   (looks again, and mends it)",
             )
+    return boot_id
 
 
-def _knock(here: Path, cancel: Cancel) -> bool:
-    """Whether the system answers, given some time: it may be busy, or just starting."""
-    bound = cancel.child(_KNOCK)
-    while not qmp.ask(here, "boot-id"):
+def _knock(spec: Spec, patience: float, cancel: Cancel) -> bool:
+    """Whether the system answers within some seconds: it may be busy, or just starting."""
+    bound = cancel.child(patience)
+    while not (qmp.ask(_folder(spec), "boot-id") and _listens(spec)):
         if bound.wait(0.5):
             cancel.check()
             return False

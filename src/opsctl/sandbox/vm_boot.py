@@ -1,4 +1,4 @@
-"""What a machine droplet is started with: QEMU's arguments, the kernel's, and the keys it takes along."""
+"""What a machine droplet is started with: QEMU's arguments, the kernel's, its keys and its name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import tarfile
+import time
 from pathlib import Path
 
 from opsctl.sandbox import qmp
@@ -46,20 +47,22 @@ def argv(spec: Spec, base: Base, accel: Accel) -> list[str]:
 
 
 def write_identity(spec: Spec, folder: Path) -> None:
-    """The keys as a credential that systemd takes from the firmware's tables; a file, for argv is for all to read."""
+    """Keys and name as a credential that systemd takes from the firmware; in a file, for argv is for all to read."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz", format=tarfile.USTAR_FORMAT) as tar:
-        _add(tar, "ssh_host_ed25519_key", spec.host_key, 0o600)
-        _add(tar, "ssh_host_ed25519_key.pub", spec.host_key_public, 0o644)
-        _add(tar, "sandbox_authorized_keys", spec.authorized_key, 0o644)
+        _add(tar, "hostname", spec.name)
+        _add(tar, "hosts", f"127.0.0.1 localhost\n127.0.1.1 {spec.name}\n::1 localhost ip6-localhost ip6-loopback")
+        _add(tar, "ssh/sandbox_authorized_keys", spec.authorized_key)
+        _add(tar, "ssh/ssh_host_ed25519_key.pub", spec.host_key_public)
+        _add(tar, "ssh/ssh_host_ed25519_key", spec.host_key, mode=0o600)
     text = base64.b64encode(packed.getvalue()).decode()
     path = folder / IDENTITY
     path.touch(mode=0o600)
     path.write_text(f"io.systemd.credential.binary:sandbox.identity={text}")
 
 
-def _add(tar: tarfile.TarFile, name: str, text: str, mode: int) -> None:
+def _add(tar: tarfile.TarFile, name: str, text: str, *, mode: int = 0o644) -> None:
     data = (text.rstrip("\n") + "\n").encode()
-    entry = tarfile.TarInfo(f"etc/ssh/{name}")
-    entry.size, entry.mode = len(data), mode
+    entry = tarfile.TarInfo(f"etc/{name}")
+    entry.size, entry.mode, entry.mtime = len(data), mode, int(time.time())
     tar.addfile(entry, io.BytesIO(data))

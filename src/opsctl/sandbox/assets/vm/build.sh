@@ -26,14 +26,19 @@ unpack() {
     chmod 1777 "$tree/tmp"
 }
 
-# Only the files of the kernel's package: no initrd is needed, for disk and file system drivers are built in.
-kernel() {
+# Of the kernel's package only the files: no initrd is needed, for disk and file system drivers are built in.
+packages() {
     local name version
-    say "the kernel (waits for the package mirror)"
+    say "the kernel and the system bus (waits for the package mirror)"
+    mount -t proc proc "$tree/proc"
+    mount -t tmpfs tmpfs "$tree/run"
     mount --bind /etc/resolv.conf "$tree/etc/resolv.conf"
     mount -t tmpfs tmpfs "$tree/var/lib/apt/lists"
     mount -t tmpfs tmpfs "$tree/mnt"
     quietly chroot "$tree" apt-get -o APT::Sandbox::User=root update -q
+    # No service is started in here: systemd is not running, and its tools see that.
+    quietly chroot "$tree" apt-get -o APT::Sandbox::User=root install -yq dbus
+    rm -f "$tree"/var/cache/apt/archives/*.deb
     name=$(chroot "$tree" apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9]\)/\1/p')
     version=${name#linux-image-}
     quietly chroot "$tree" sh -ec "cd /mnt; apt-get -o APT::Sandbox::User=root download -q $name; dpkg-deb -x $name*.deb ."
@@ -64,14 +69,16 @@ trim() {
     rm -f "$tree"/etc/ssh/ssh_host_* "$tree/.dockerenv"
     echo 'nameserver 10.0.2.3' > "$tree/etc/resolv.conf"
     chroot "$tree" ldconfig
+    : > "$tree/etc/machine-id"
     # Newer than /usr: nothing is rebuilt at the first boot.
     touch "$tree/etc/.updated" "$tree/var/.updated"
 }
 
 mkdir -p "$work" "$out"
 unpack
-kernel
+packages
 trim
+umount "$tree/proc" "$tree/run"
 say "writing the disk"
 # Metadata that is not there yet is zero in a sparse file: `noinit_itable` at boot leaves it so.
 mke2fs -q -t ext4 -m 0 -N 400000 -d "$tree" -F "$out/disk.ext4" "$size"

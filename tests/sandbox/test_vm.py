@@ -1,0 +1,173 @@
+"""A droplet that is a machine, from its making to its end. One machine serves all tests, in this order."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import Droplet, Opsctl
+
+from opsctl.sandbox import vm_process
+
+QEMU = "qemu-system-x86_64"
+NAME = f"vm-{os.getpid()}"
+pytestmark = [
+    pytest.mark.vm,
+    pytest.mark.timeout(1500),
+    pytest.mark.skipif(shutil.which(QEMU) is None, reason="QEMU is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def opsctl_here(tmp_path_factory: pytest.TempPathFactory) -> Opsctl:
+    """opsctl with sandboxes of this module's own; what was built is shared."""
+    return Opsctl({"OPSCTL_SANDBOX_STATE": str(tmp_path_factory.mktemp("state"))}, tmp_path_factory.mktemp("work"))
+
+
+@pytest.fixture(scope="module")
+def folder(opsctl_here: Opsctl) -> Path:
+    """Where the machine keeps its files."""
+    return Path(opsctl_here.environment["OPSCTL_SANDBOX_STATE"]) / NAME / NAME / "vm"
+
+
+@pytest.fixture(scope="module")
+def machine(opsctl_here: Opsctl, folder: Path) -> Iterator[Droplet]:
+    """The machine. Its first `up` is killed half-way, for `up` must mend that anyway."""
+    first = opsctl_here.start("sandbox", "up", "--kind", "vm", "--name", NAME)
+    try:
+        while vm_process.owner(folder) is None:
+            if first.poll() is not None:
+                _, said = first.communicate()
+                if first.returncode == 3:
+                    pytest.skip(f"no machine can be made here: {said}")
+                pytest.fail(said)
+            time.sleep(0.2)
+        first.send_signal(signal.SIGKILL)
+        first.communicate()
+        half = opsctl_here.json("sandbox", "status", "--name", NAME)["droplets"][0]["result"]
+        assert half["condition"] == "broken", half
+        up = opsctl_here("sandbox", "up", "--name", NAME, timeout=900)
+        assert up.returncode == 0, up.stderr
+        seen = opsctl_here.json("sandbox", "status", "--name", NAME)["droplets"][0]["result"]
+        assert (seen["condition"], seen["kind"]) == ("running", "vm"), seen
+        yield Droplet(NAME, Path(seen["stack_file"]), opsctl_here, tuple(seen["ssh"]))
+    finally:
+        first.kill()
+        opsctl_here("sandbox", "down", "--name", NAME)
+
+
+def boot_id(machine: Droplet) -> str:
+    return machine.sh("cat /proc/sys/kernel/random/boot_id").strip()
+
+
+def test_it_has_memory_and_cgroups_of_its_own(machine: Droplet) -> None:
+    total = int(machine.sh("awk '/^MemTotal/ {print $2}' /proc/meminfo")) * 1024
+    assert 0.94 * 2**31 < total < 2**31  # the kernel keeps some for itself
+    assert machine.sh("wc -l < /proc/swaps").strip() == "1"
+    assert machine.sh("stat -fc %T /sys/fs/cgroup").strip() == "cgroup2fs"
+    assert "memory" in machine.sh("cat /sys/fs/cgroup/cgroup.controllers").split()
+    assert machine.sh("cat /proc/pressure/memory").startswith("some avg10=")
+    assert "systemd 2" in machine.sh("docker info --format '{{.CgroupDriver}} {{.CgroupVersion}}'")
+
+
+def test_its_system_is_whole_and_its_clock_is_right(machine: Droplet) -> None:
+    before = int(time.time())
+    there = int(machine.sh("date +%s"))
+    assert before - 5 <= there <= int(time.time()) + 5
+    assert machine.sh("systemctl is-system-running", check=False).strip() == "running"
+    assert machine.sh("hostname").strip() == NAME
+
+
+def test_the_stack_is_ready_to_be_created(machine: Droplet) -> None:
+    assert machine.sh("docker ps -aq") == ""
+    images = machine.sh("docker images --format '{{.Repository}}'")
+    assert "postgres" in images
+    missing = machine.sh(
+        "cd /opt/Dev-Tools/deploy && docker compose config --images | sort -u |"
+        " while read -r image; do docker image inspect $image >/dev/null 2>&1 || echo $image; done"
+    )
+    assert missing == ""
+
+
+@pytest.mark.parametrize(("user", "sudo", "engine"), [("alex", True, False), ("deploy", False, True)])
+def test_its_users_may_do_what_they_are_for(machine: Droplet, user: str, sudo: bool, engine: bool) -> None:
+    ssh = [*machine.ssh[:-1], f"{user}@127.0.0.1"]
+
+    def works(command: str) -> bool:
+        return subprocess.run([*ssh, command], capture_output=True, check=False).returncode == 0
+
+    assert works("true")
+    assert works("sudo -n true") is sudo
+    assert works("docker version") is engine
+
+
+def test_a_container_over_its_limit_is_killed_and_the_kernel_says_so(machine: Droplet) -> None:
+    image = machine.sh("docker images --format '{{.Repository}}:{{.Tag}}' | grep gateway-mcp").strip()
+    eat = 'import time; b = bytearray(b"x") * (200 << 20); time.sleep(60)'
+    machine.sh(f"docker run --name eater --memory 64m --entrypoint python3 {image} -c '{eat}'", check=False)
+    container = machine.sh("docker inspect -f '{{.Id}} {{.State.OOMKilled}} {{.State.ExitCode}}' eater").split()
+    assert container[1:] == ["true", "137"]
+    log = machine.sh("journalctl -k -o short-iso --no-pager")
+    assert f"docker-{container[0]}.scope" in next(line for line in log.splitlines() if "oom-kill:constraint" in line)
+    assert "Memory cgroup out of memory: Killed process" in log
+
+
+def test_up_leaves_a_running_machine_alone(machine: Droplet, opsctl_here: Opsctl, folder: Path) -> None:
+    before, pid = boot_id(machine), vm_process.owner(folder)
+    assert opsctl_here("sandbox", "up", "--name", NAME).returncode == 0
+    assert (boot_id(machine), vm_process.owner(folder)) == (before, pid)
+
+
+def test_a_reboot_is_one_and_what_is_on_the_disk_stays(machine: Droplet, opsctl_here: Opsctl, folder: Path) -> None:
+    machine.sh("echo kept > /root/note")
+    before, pid = boot_id(machine), vm_process.owner(folder)
+    machine.sh("nohup sh -c 'sleep 1; reboot' >/dev/null 2>&1 &")
+    deadline = time.monotonic() + 300
+    after = before
+    while after in (before, "") and time.monotonic() < deadline:
+        after = subprocess.run(
+            [*machine.ssh[:-1], "-o", "ConnectTimeout=5", machine.ssh[-1], "cat /proc/sys/kernel/random/boot_id"],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.strip()
+        time.sleep(0.5)
+    assert after not in (before, "")
+    assert vm_process.owner(folder) == pid
+    assert machine.sh("cat /root/note") == "kept\n"
+
+
+def test_a_machine_that_died_is_found_and_started_again(machine: Droplet, opsctl_here: Opsctl, folder: Path) -> None:
+    before, pid = boot_id(machine), vm_process.owner(folder)
+    machine.sh("echo kept > /root/note; sync")
+    vm_process.kill(folder)
+    assert (folder / vm_process.PIDFILE).exists()
+    seen = opsctl_here.json("sandbox", "status", "--name", NAME)["droplets"][0]["result"]
+    assert seen["condition"] == "stopped"
+    up = opsctl_here("sandbox", "up", "--name", NAME, timeout=900)
+    assert up.returncode == 0, up.stderr
+    assert boot_id(machine) != before
+    assert vm_process.owner(folder) not in (None, pid)
+    assert machine.sh("cat /root/note") == "kept\n"
+
+
+def test_nothing_secret_is_to_be_seen(machine: Droplet, folder: Path) -> None:
+    pid = vm_process.owner(folder)
+    argv = Path(f"/proc/{pid}/cmdline").read_text()
+    assert "PRIVATE KEY" not in argv
+    assert "sandbox.identity=" not in argv
+    assert folder.stat().st_mode & 0o077 == 0
+    assert not (folder / "identity").exists()
+
+
+def test_down_leaves_nothing(machine: Droplet, opsctl_here: Opsctl, folder: Path) -> None:
+    pid = vm_process.owner(folder)
+    assert opsctl_here("sandbox", "down", "--name", NAME).returncode == 0
+    assert not Path(f"/proc/{pid}/exe").exists()  # whoever is to reap it may take its time
+    assert list(Path(opsctl_here.environment["OPSCTL_SANDBOX_STATE"]).iterdir()) == []
