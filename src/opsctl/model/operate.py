@@ -59,6 +59,10 @@ class Operator(Engine, Protocol):
         """Container id → what went wrong, "" where it started, from what `start` and `stop` printed."""
         ...
 
+    def parse_since(self, output: str) -> str:
+        """The host's clock (s) right before `start` started anything."""
+        ...
+
     def remove(self, containers: Sequence[str]) -> Script:
         """Remove containers by id; their volumes stay."""
         ...

@@ -1,0 +1,139 @@
+"""Bring services up in phases: plan from what is there, then do it under a lease."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from opsctl.jobs.gates import Operations, RunOpsctl, no_opsctl
+from opsctl.jobs.startup_plan import Planned, plan
+from opsctl.jobs.startup_report import ServiceReport, report
+from opsctl.jobs.startup_select import Options
+from opsctl.jobs.startup_steps import LocalSql
+from opsctl.model import assets
+from opsctl.model.cancel import Cancel
+from opsctl.model.errors import ErrorInfo, ExitCode, Interrupted
+from opsctl.model.operate import DropletFacts, Operator
+from opsctl.model.ports import Host, Reporter
+from opsctl.model.result import DropletResult
+from opsctl.model.stack import Droplet, Stack
+from opsctl.model.stackfile_merge import merge
+from opsctl.spine.audit import Entry
+from opsctl.spine.executor import Executor
+from opsctl.spine.lease import hold
+from opsctl.spine.means import Means
+from opsctl.spine.run import OnFailure, RunResult
+
+STATE_DIR = "/var/lib/opsctl"
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What a command that starts or stops services did, or with `dry_run` would do. Bytes."""
+
+    dry_run: bool
+    plan: Mapping[str, Any]
+    notes: tuple[str, ...]
+    services: tuple[ServiceReport, ...]
+    run: RunResult | None
+    memory_total: int
+    memory_available: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call on one droplet: with what, and in whose name."""
+
+    host: Host
+    engine: Operator
+    stack: Stack
+    droplet: Droplet
+    entry: Entry  # its plan id is filled in when the plan is made
+    reporter: Reporter
+    cancel: Cancel
+    on_failure: OnFailure = "stop"
+    dry_run: bool = False
+    state_dir: str = STATE_DIR
+    opsctl: RunOpsctl = no_opsctl
+
+
+def startup(call: Call, options: Options) -> DropletResult[Changed]:
+    """Bring the chosen services up. Nothing to do takes no lease and writes nothing."""
+    facts = call.engine.facts(cancel=call.cancel)
+    stack = merged(call, facts)
+    planned = plan(facts, stack, call.droplet, options, find_sql=lambda name: find_sql(stack, name))
+    return execute(call, planned, facts, stack)
+
+
+def merged(call: Call, facts: DropletFacts) -> Stack:
+    """The stack with what compose says, the stack file's services first and in its order. Raises ConfigError."""
+    file = facts.compose_files[0] if facts.compose_files else "compose"
+    stack = merge(call.stack, facts.compose, compose_file=file)
+    order = dict.fromkeys([*call.stack.services, *stack.services])
+    return replace(stack, services={name: stack.services[name] for name in order if name in stack.services})
+
+
+def find_sql(stack: Stack, name: str) -> LocalSql | None:
+    """The SQL file of a `then` step: beside the stack file, else among those that are shipped."""
+    path = assets.sql_file(name, Path(stack.path).resolve().parent if stack.path else None)
+    return LocalSql(str(path), hashlib.sha256(path.read_bytes()).hexdigest()) if path else None
+
+
+def execute(call: Call, planned: Planned, facts: DropletFacts, stack: Stack) -> DropletResult[Changed]:
+    """Do what was planned, under the lease where anything changes; or only show it."""
+    if call.dry_run:
+        return _result(call, planned, facts, None, facts.memory.available)
+    operations = Operations(call.engine, planned.plan, facts, stack, retry=call.entry.command, opsctl=call.opsctl)
+    with _lease(call, planned) as lease:
+        means = Means(
+            droplet=call.droplet.name,
+            shell=lease.guard if lease else call.host,
+            handlers=operations.handlers(),
+            reporter=call.reporter,
+            check=call.engine.guards,
+            journal=lease.journal if lease else "",
+        )
+        executor = Executor(
+            planned.plan, means, run_id=call.entry.run_id, on_failure=call.on_failure, cancel=call.cancel
+        )
+        run = executor.run()
+        if lease:
+            lease.exit_code, lease.detail = run.exit_code, run.error.what if run.error else ""
+    return _result(call, planned, facts, run, operations.available)
+
+
+def _lease(call: Call, planned: Planned) -> Any:
+    if not planned.changes:
+        return nullcontext()
+    entry = replace(call.entry, plan_id=planned.plan.id)
+    return hold(call.host, entry, scope="stack", state_dir=call.state_dir, cancel=call.cancel)
+
+
+def _result(
+    call: Call, planned: Planned, facts: DropletFacts, run: RunResult | None, available: int
+) -> DropletResult[Changed]:
+    changed = Changed(
+        dry_run=call.dry_run,
+        plan=planned.plan.to_json(),
+        notes=planned.notes,
+        services=report(planned.plan, run),
+        run=run,
+        memory_total=facts.memory.total,
+        memory_available=available,
+    )
+    code = run.exit_code if run else ExitCode.DONE
+    return DropletResult(call.droplet.name, changed, _error(call, run), code)
+
+
+def _error(call: Call, run: RunResult | None) -> ErrorInfo | None:
+    if run is None or run.exit_code is ExitCode.DONE:
+        return None
+    if run.interrupted is not None:
+        return Interrupted(
+            "interrupted", signum=run.interrupted, why="what was up stays up", next=f"{call.entry.command}   # goes on"
+        ).info
+    return run.error

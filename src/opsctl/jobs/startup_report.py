@@ -1,0 +1,42 @@
+"""One line a service from the steps of a run. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opsctl.model.events import Outcome
+from opsctl.model.plan import Plan
+from opsctl.spine.run import RunResult, StepResult
+
+
+@dataclass(frozen=True)
+class ServiceReport:
+    """How one service fared; `outcome` is None in a dry run. `seconds` from its start to its gate."""
+
+    service: str
+    phase: int
+    outcome: Outcome | None
+    seconds: float
+    detail: str
+
+
+def report(plan: Plan, run: RunResult | None) -> tuple[ServiceReport, ...]:
+    """The services of a plan in its order, each with its worst step."""
+    names = dict.fromkeys(step.service for step in plan.steps if step.service)
+    phases = {step.service: step.phase for step in plan.steps}
+    if run is None:
+        titles = {name: "; ".join(s.title for s in plan.steps if s.service == name) for name in names}
+        return tuple(ServiceReport(name, phases[name], None, 0.0, titles[name]) for name in names)
+    return tuple(_service(name, phases[name], run.of(name)) for name in names)
+
+
+def _service(name: str, phase: int, steps: tuple[StepResult, ...]) -> ServiceReport:
+    seconds = round(sum(step.seconds for step in steps if step.kind != "memory"), 3)
+    for outcome in (Outcome.FAILED, Outcome.SKIPPED):
+        bad = [step for step in steps if step.outcome is outcome]
+        if bad:
+            return ServiceReport(name, phase, outcome, seconds, bad[0].detail)
+    changed = any(step.outcome is Outcome.CHANGED for step in steps)
+    gates = [step.detail for step in steps if step.kind in ("gate", "keep") and step.detail]
+    detail = gates[-1] if gates else steps[-1].detail
+    return ServiceReport(name, phase, Outcome.CHANGED if changed else Outcome.UNCHANGED, seconds, detail)

@@ -1,0 +1,102 @@
+"""What has been done, written on the host in the same round trip as the step itself, and a copy here.
+
+The host's file is the truth; the local copy is for when the host cannot be reached.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from opsctl.model.ports import Script
+
+MOVED = 86  # exit status of a guard script whose fact does not hold any more
+NO_JOURNAL = 87  # the journal could not be written, and so the step was not begun
+
+_WRAP = """
+_journal=$1 _begin=$2 _end=$3; shift 3
+_stamp() {{
+  local up rest; read -r up rest </proc/uptime
+  TZ=UTC printf '{{"at":"%(%Y-%m-%dT%H:%M:%SZ)T","up":%s' -1 "$up"
+}}
+{{ _stamp; printf ',%s\\n' "$_begin"; }} >>"$_journal" || exit {no_journal}
+(
+{inner}
+)
+_code=$?
+{{ _stamp; printf ',"code":%d,%s\\n' "$_code" "$_end"; }} >>"$_journal"
+exit "$_code"
+"""
+
+_CHAIN = """
+_n=$1; shift
+(
+set -- "${{@:1:_n}}"
+{first}
+) || exit $?
+shift "$_n"
+{second}
+"""
+
+
+def chain(first: Script, second: Script) -> Script:
+    """Both in one round trip: `second` only if `first` succeeded, else its exit status. stdin goes to `second`."""
+    return Script(
+        _CHAIN.format(first=first.text, second=second.text),
+        (str(len(first.args)), *first.args, *second.args),
+        {**first.secrets, **second.secrets},
+        second.stdin,
+    )
+
+
+def wrap(script: Script, path: str, *, steps: tuple[str, ...], kind: str) -> Script:
+    """The script with a journal line before and after it; the step is not begun when the line cannot be written."""
+    begin = _line({"event": "begin", "kind": kind, "steps": list(steps)})
+    end = _line({"event": "end", "kind": kind, "steps": list(steps)})
+    return Script(
+        _WRAP.format(inner=script.text, no_journal=NO_JOURNAL),
+        (path, begin, end, *script.args),
+        script.secrets,
+        script.stdin,
+    )
+
+
+def _line(value: Mapping[str, Any]) -> str:
+    # The opening brace is the stamp's: the host's clock, not this machine's.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))[1:]
+
+
+def state_home() -> Path:
+    """Where this machine keeps its copies."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "opsctl"
+
+
+class LocalCopy:
+    """The run as this machine saw it. Never the reason for a failure: a full disk here harms no droplet."""
+
+    def __init__(self, run_id: str, droplet: str, *, folder: Path | None = None) -> None:
+        self._path = (folder or state_home() / "runs") / f"{run_id}-{droplet.replace('/', '_')}.jsonl"
+        self._lock = threading.Lock()
+        self._broken = False
+
+    @property
+    def path(self) -> Path:
+        """The file; it exists after the first line."""
+        return self._path
+
+    def write(self, value: Mapping[str, Any]) -> None:
+        """Append one line."""
+        text = json.dumps(value, ensure_ascii=False, default=str) + "\n"
+        with self._lock:
+            if self._broken:
+                return
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(text)
+            except OSError:
+                self._broken = True

@@ -1,0 +1,87 @@
+"""The right to change a droplet, with its audit lines: a context in which everything that changes happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from opsctl.model.cancel import Cancel
+from opsctl.model.errors import ExitCode, OpsError, StepFailed
+from opsctl.model.ports import Guard, GuardSpec, Host
+from opsctl.spine import audit
+
+_AUDIT_TIMEOUT = 15.0  # s
+_LAST_WORDS = 3.0  # s; after Ctrl-C nobody wants to wait longer for a line in a log
+
+
+class Lease:
+    """A held lease. `outcome` is what the audit will say; set it before the block ends."""
+
+    def __init__(self, guard: Guard, entry: audit.Entry, state_dir: str) -> None:
+        self.guard = guard
+        self.entry = entry
+        self.state_dir = state_dir
+        self.exit_code = ExitCode.DONE
+        self.detail = ""
+
+    @property
+    def journal(self) -> str:
+        """Where on the host the steps are written down."""
+        return f"{self.state_dir}/runs/{self.entry.run_id}.jsonl"
+
+
+@contextmanager
+def hold(host: Host, entry: audit.Entry, *, scope: str, state_dir: str, cancel: Cancel) -> Iterator[Lease]:
+    """Take a lease, write the audit's begin, and whatever happens its end; then give the lease back.
+
+    A holder who never gave the lease back is closed as abandoned. Raises LeaseHeld, StepFailed.
+    """
+    guard = host.guard(GuardSpec(scope, entry.run_id, entry.holder()), cancel=cancel)
+    lease = Lease(guard, entry, state_dir)
+    began = time.monotonic()
+    try:
+        _begin(lease, cancel)
+        yield lease
+    except BaseException as error:
+        lease.exit_code, lease.detail = _verdict(error)
+        raise
+    finally:
+        _end(lease, time.monotonic() - began)
+        guard.release()
+
+
+def _begin(lease: Lease, cancel: Cancel) -> None:
+    lines = [audit.begin(lease.entry)]
+    if lease.guard.abandoned is not None:
+        lines.insert(0, audit.abandoned(lease.guard.abandoned, lease.entry.run_id))
+    answer = lease.guard.run(audit.append(lease.state_dir, tuple(lines)), cancel=cancel, timeout=_AUDIT_TIMEOUT)
+    if answer.code != 0:
+        raise StepFailed(
+            "the audit cannot be written, and so nothing was changed",
+            why=answer.error_text or f"exit status {answer.code}",
+            next=f"on the droplet: df -h {lease.state_dir}; ls -ld {lease.state_dir}",
+            code="no-audit",
+        )
+
+
+def _end(lease: Lease, seconds: float) -> None:
+    outcome = {ExitCode.DONE: "done", ExitCode.INTERRUPTED: "interrupted", ExitCode.TERMINATED: "interrupted"}
+    line = audit.end(
+        lease.entry.run_id,
+        outcome=outcome.get(lease.exit_code, "failed"),
+        exit_code=int(lease.exit_code),
+        seconds=seconds,
+        detail=lease.detail,
+    )
+    # The run's own token may be done by now, and a lost connection leaves the line to the next holder.
+    with suppress(OpsError):
+        lease.guard.run(audit.append(lease.state_dir, (line,)), cancel=Cancel(_LAST_WORDS), timeout=_LAST_WORDS)
+
+
+def _verdict(error: BaseException) -> tuple[ExitCode, str]:
+    if isinstance(error, OpsError):
+        return error.exit_code, error.info.what
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED, "stopped at once"
+    return ExitCode.BUG, type(error).__name__
