@@ -24,7 +24,7 @@ _FIELDS = {
     "bindings": ".HostConfig.PortBindings",
     "published": ".NetworkSettings.Ports",
     "networks": ".NetworkSettings.Networks",
-    "health": ".Config.Healthcheck",
+    "health": '(index .Config "Healthcheck")',  # the key is missing where an image has none: a field would fail
 }
 TEMPLATE = "{" + ",".join(f'"{name}":{{{{json {path}}}}}' for name, path in _FIELDS.items()) + "}"
 
