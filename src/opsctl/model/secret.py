@@ -6,12 +6,19 @@ import re
 from typing import Final
 
 _MASK: Final = "•••"
-_URL_PASSWORD = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)(?P<secret>[^\s@/]+)(?=@)", re.IGNORECASE)
+# The last @ before the path ends the password: people forget to escape the ones inside.
+_URL_PASSWORD = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]*://[^\s:/@\"']*:)(?P<secret>[^\s/\"']+)(?=@)", re.IGNORECASE)
+# Not "max_tokens: 512": language models' logs are full of it.
 _ASSIGNMENT = re.compile(
-    r"(?P<head>\b[A-Z0-9_]*(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|ACCESS_?KEY)[A-Z0-9_]*\s*[=:]\s*[\"']?)"
-    r"(?P<secret>[^\s\"',;]+)",
+    r"(?P<head>\b[A-Z0-9_]*(?:PASSWORD|PASSWD|SECRET|TOKEN(?!S)|API_?KEY|ACCESS_?KEY)[A-Z0-9_]*[\"']?\s*[=:]\s*)"
+    r"(?:(?P<quote>[\"'])(?:(?!(?P=quote)).)*(?:(?P=quote)|$)|[^\s\"',;{}()\[\]]+)",
     re.IGNORECASE,
 )
+_HEADER = re.compile(
+    r"(?P<head>\b(?:Authorization[\"']?\s*[=:]\s*[\"']?(?:[A-Za-z]+\s+)?|Bearer\s+(?=\S{16})))[^\s\"',;]+",
+    re.IGNORECASE,
+)
+_WELL_KNOWN = re.compile(r"\b(?:sk-|gh[pousr]_|dop_v1_|xox[abp]-|AKIA)[A-Za-z0-9_-]{12,}")
 
 
 class Secret:
@@ -61,4 +68,11 @@ class Redactor:
         for plain in sorted(self._known, key=len, reverse=True):
             text = text.replace(plain, _MASK)
         text = _URL_PASSWORD.sub(rf"\g<head>{_MASK}", text)
-        return _ASSIGNMENT.sub(rf"\g<head>{_MASK}", text)
+        text = _ASSIGNMENT.sub(_assigned, text)
+        text = _HEADER.sub(rf"\g<head>{_MASK}", text)
+        return _WELL_KNOWN.sub(_MASK, text)
+
+
+def _assigned(match: re.Match[str]) -> str:
+    quote = match["quote"] or ""
+    return f"{match['head']}{quote}{_MASK}{quote}"
