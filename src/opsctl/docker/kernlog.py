@@ -16,7 +16,7 @@ _KILLED = re.compile(
     r"(?P<group>Memory cgroup out of memory: )?Killed process (?P<pid>\d+),? \(?(?P<name>[^)]*?)\)? total-vm"
 )
 _RESIDENT = re.compile(r"(?:anon|file|shmem)-rss:(\d+)kB")
-_TASK = re.compile(r"\[ *(?P<pid>\d+)\] +\d+ +\d+ +\d+ +(?P<rss>\d+) .* (?P<name>\S.*)$")
+_TASK = re.compile(r"\[ *\d+\] +\d+ +\d+ +\d+ +(?P<rss>\d+)(?: +-?\d+)+ +(?P<name>.+)$")
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _PAGE = 4096
 
@@ -72,7 +72,7 @@ def _event(draft: _Draft, line: str, match: re.Match[str], boot: int, known: Set
     return OomEvent(
         time=_time(line),
         boot=boot,
-        scope=draft.scope or ("limit" if match["group"] else "host"),
+        scope=draft.scope or ("limit" if match["group"] or draft.limit is not None else "host"),
         victim_id=container_id(draft.victim_path, known),
         victim_process=match["name"] or draft.process,
         victim_bytes=sum(sizes) * 1024 if sizes else None,
