@@ -44,6 +44,15 @@ def print_json(value: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    # Before it is JSON: a mask in the text would break numbers and quotes, and miss what JSON has escaped.
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: _redacted(item, redact) for key, item in value.items()}
+    return [_redacted(item, redact) for item in value] if isinstance(value, list) else value
+
+
 def finish(
     command: str,
     result: CommandResult[T],
@@ -55,8 +64,7 @@ def finish(
 ) -> ExitCode:
     """Show a result and say what the process should exit with."""
     if as_json:
-        sys.stdout.write(redact(json.dumps(document(command, result, run_id=run_id), ensure_ascii=False, indent=2)))
-        sys.stdout.write("\n")
+        print_json(_redacted(document(command, result, run_id=run_id), redact))
         return result.exit_code
     from opsctl.render.errors import print_error
 
