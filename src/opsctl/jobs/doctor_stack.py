@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from opsctl.jobs import gates_once
 from opsctl.jobs.containers import USE_SOCKET
 from opsctl.jobs.doctor_checks import Area, Check
 from opsctl.jobs.status import is_up
 from opsctl.model.cancel import Cancel
-from opsctl.model.engine import Container, ProbeSpec, ProbeState, StackFacts
+from opsctl.model.engine import ProbeState, StackFacts
 from opsctl.model.errors import ConfigError, ExitCode, OpsError
 from opsctl.model.operate import Operator
 from opsctl.model.ports import Script, Shell
-from opsctl.model.stack import Droplet, Gate, Stack
+from opsctl.model.stack import Droplet, Stack
 from opsctl.model.stackfile_merge import merge
 
 _PATIENCE = 4.0  # s that a gate gets here: what answers, answers at once
@@ -204,40 +203,16 @@ def _redis(area: Area, shell: Shell, facts: StackFacts, droplet: Droplet, cancel
             area.failed(name, f"does not answer PING: {said}", f"opsctl logs {name} --since 10m")
 
 
-def gate_specs(facts: StackFacts, stack: Stack) -> tuple[ProbeSpec, ...]:
-    """One short look at the gate of each service that runs and has one."""
-    specs = []
-    for name, service in stack.services.items():
-        found = facts.of(name)
-        if found is None or found.status != "running":
-            continue
-        test = found.health_test or (facts.compose[name].health_test if name in facts.compose else ())
-        gate = replace(service.gate, within=_PATIENCE)
-        if gate != Gate(within=_PATIENCE) or test:
-            specs.append(ProbeSpec(name, found.id, gate, test, found.ports))
-    return tuple(specs)
-
-
 def _gates(engine: Operator, shell: Shell, facts: StackFacts, stack: Stack, cancel: Cancel) -> tuple[Check, ...]:
-    specs = gate_specs(facts, stack)
-    area = Area("gates")
+    specs = gates_once.specs(facts, stack, patience=_PATIENCE)
     if not specs:
+        area = Area("gates")
         area.unknown("gates", "no service with a gate runs now", "opsctl startup --phase 1")
         return tuple(area.checks)
-    script = engine.probe(specs, interval=0.2, tolerant=frozenset(each.service for each in specs))
-    bound = cancel.child(_PATIENCE + 20)
-    stream = shell.stream(script, cancel=bound, timeout=_PATIENCE + 20)
-    states: dict[str, ProbeState] = {}
-    with closing(stream):  # type: ignore[type-var]
-        for line in stream:
-            if state := engine.parse_probe(line):
-                states[state.service] = state
-    return judge_gates((each.service for each in specs), states, facts.containers)
+    return judge_gates((each.service for each in specs), gates_once.ask(engine, shell, specs, cancel=cancel))
 
 
-def judge_gates(
-    services: Iterable[str], states: Mapping[str, ProbeState], containers: Sequence[Container]
-) -> tuple[Check, ...]:
+def judge_gates(services: Iterable[str], states: Mapping[str, ProbeState]) -> tuple[Check, ...]:
     """The last state of each gate."""
     area = Area("gates")
     for name in services:

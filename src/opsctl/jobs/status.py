@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from opsctl.model.engine import Container, MemInfo, StackFacts
+from opsctl.model.engine import Container, MemInfo, ProbeState, StackFacts
 from opsctl.model.stack import Droplet, Service, Stack
+
+
+_LOOP = 3  # restarts that make a crash loop, of a container that is up for less than
+_SETTLED = 60.0  # s
+_RECENT = 3600.0  # s in which a restart is worth a word
 
 
 class Level(StrEnum):
@@ -83,14 +88,24 @@ class Status:
     healthy: bool  # everything that should run does, and nothing crashed
 
 
-def judge(facts: StackFacts, stack: Stack, droplet: Droplet, usage: Mapping[str, int], now: float) -> Status:
-    """What the facts mean. `stack` is merged with compose, `usage` by container id, `now` the host's Unix time."""
+def judge(
+    facts: StackFacts,
+    stack: Stack,
+    droplet: Droplet,
+    usage: Mapping[str, int],
+    now: float,
+    gates: Mapping[str, ProbeState] | None = None,
+) -> Status:
+    """What the facts mean. `stack` is merged with compose, `usage` by container id, `now` the host's Unix time.
+
+    `gates` is what services answered that Docker still calls starting.
+    """
     reached = reached_phase(facts, stack)
     services = tuple(
-        _service(name, facts, stack, usage, now, reached)
+        _answering(_service(name, facts, stack, usage, now, reached), (gates or {}).get(name))
         for name in _in_order({*facts.compose, *stack.services}, stack)
     )
-    problems = (*_service_problems(services, facts, reached), *_host_problems(facts, droplet))
+    problems = (*_service_problems(services, facts), *_host_problems(facts, droplet))
     return Status(
         engine=facts.engine.version,
         compose=facts.engine.compose_version,
@@ -136,6 +151,9 @@ def _service(
     state, level, detail = _missing(name, facts) if found is None else describe(found, one_shot=_one_shot(name, facts))
     if level is Level.IDLE and wanted:
         level = Level.BAD
+    since = _since(found, now) if found else None
+    if found and is_up(found) and found.restart_count >= _LOOP and since is not None and since < _SETTLED:
+        state, level, detail = "restarting", Level.BAD, f"up for {since:.0f} s"
     limit = (found.memory_limit if found else 0) or (compose.memory_limit if compose else 0)
     return ServiceStatus(
         name=name,
@@ -144,7 +162,7 @@ def _service(
         level=level,
         wanted=wanted,
         container=found.name if found else "",
-        since=_since(found, now) if found else None,
+        since=since,
         exit_code=found.exit_code if found and not is_up(found) and found.status != "created" else None,
         restarts=found.restart_count if found else 0,
         image=found.image if found else compose.image if compose else "",
@@ -155,6 +173,24 @@ def _service(
         differs=name in facts.drift,
         detail=detail,
     )
+
+
+def starting(facts: StackFacts) -> frozenset[str]:
+    """The services that run and whose health Docker has not made up its mind about.
+
+    Its first check comes one interval after the start: half a minute in which a service may long have been up.
+    """
+    return frozenset(
+        name for name in facts.compose if (found := facts.of(name)) and found.health == "starting" and is_up(found)
+    )
+
+
+def _answering(found: ServiceStatus, gate: ProbeState | None) -> ServiceStatus:
+    if gate is None or found.level is not Level.STARTING:
+        return found
+    if gate.state == "passed":
+        return replace(found, state="answering", level=Level.OK, detail=gate.detail)
+    return replace(found, detail=gate.detail)
 
 
 def _missing(name: str, facts: StackFacts) -> tuple[str, Level, str]:
@@ -194,7 +230,7 @@ def _one_shot(name: str, facts: StackFacts) -> bool:
 
 
 def _first_line(text: str) -> str:
-    return text.splitlines()[0][:200] if text else ""
+    return text.splitlines()[0][:120] if text else ""
 
 
 def _since(found: Container, now: float) -> float | None:
@@ -237,16 +273,24 @@ def _reason(each: Container, facts: StackFacts, services: set[str]) -> str:
     return f"one more of {each.service}" if each.service in services else "no longer in the compose file"
 
 
-def _service_problems(services: tuple[ServiceStatus, ...], facts: StackFacts, reached: int) -> Iterator[Problem]:
+def _service_problems(services: tuple[ServiceStatus, ...], facts: StackFacts) -> Iterator[Problem]:
     for each in services:
         if each.level is Level.BAD:
-            yield Problem(each.name, _what(each, facts), _next(each, reached))
+            yield Problem(each.name, _what(each, facts), _next(each))
         elif each.level is Level.STARTING and each.wanted:
-            yield Problem(each.name, f"{each.name} is still starting", f"opsctl logs {each.name} -f", "failed")
-        if each.differs:
-            yield Problem(
-                each.name, f"{each.name} differs from the compose file", "recreate it to apply the file", "warning"
-            )
+            said = f": {each.detail}" if each.detail else ""
+            yield Problem(each.name, f"{each.name} is still starting{said}", f"opsctl logs {each.name} -f")
+        elif each.restarts and each.since is not None and each.since < _RECENT and each.level is Level.OK:
+            text = f"{each.name} crashed and was restarted ({each.restarts} times since it was started)"
+            yield Problem(each.name, text, f"opsctl logs {each.name} --since 1h", "warning")
+    if differing := [each.name for each in services if each.differs]:
+        files = " ".join(f"-f {path}" for path in facts.compose_files)
+        yield Problem(
+            "",
+            f"not as the compose file says now: {', '.join(differing)}",
+            f"when it suits you, on the droplet: docker compose {files} up -d --no-deps {' '.join(differing)}",
+            "warning",
+        )
 
 
 def _what(each: ServiceStatus, facts: StackFacts) -> str:
@@ -265,14 +309,16 @@ def _what(each: ServiceStatus, facts: StackFacts) -> str:
             return f"{each.name} ran out of memory and was killed{limit}"
         case "not in the compose file":
             return f"{each.name} is in the stack file, not in {next(iter(facts.compose_files), 'compose')}"
+        case state if state.startswith("exited "):
+            return f"{each.name} ended with status {each.exit_code}{said}"
         case _:
             return f"{each.name} is {each.state}{said}"
 
 
-def _next(each: ServiceStatus, reached: int) -> str:
+def _next(each: ServiceStatus) -> str:
     match each.state:
         case "not created" | "stopped" | "created" | "killed":
-            return f"opsctl startup --phase {max(reached, each.phase or 1)}"
+            return f"opsctl startup --phase {each.phase or 1}"
         case "no image":
             return f"on the droplet: docker pull {each.image}   (or build it)"
         case "OOM-killed":

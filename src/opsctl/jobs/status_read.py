@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from opsctl.jobs import containers as listing
-from opsctl.jobs.status import OtherContainer, Status, judge
+from opsctl.jobs import gates_once
+from opsctl.jobs.status import OtherContainer, Status, judge, starting
 from opsctl.model.cancel import Cancel
 from opsctl.model.engine import Container, MemInfo
 from opsctl.model.errors import ConfigError, OpsError, UnreachableError
@@ -15,6 +16,7 @@ from opsctl.model.result import DropletResult
 from opsctl.model.stack import Droplet, Stack
 from opsctl.model.stackfile_merge import merge
 
+_PATIENCE = 1.5  # s for a service that Docker calls starting to show that it is up
 _COMPOSE_ONLY = {"compose-v1", "no-compose", "compose-too-old"}
 _MACHINE = "date +%s; cut -d' ' -f1 /proc/uptime; cat /proc/sys/kernel/random/boot_id; cat /proc/meminfo"
 
@@ -31,11 +33,17 @@ def read(engine: Operator, shell: Shell, stack: Stack, droplet: Droplet, *, canc
         return _without_compose(shell, stack, droplet, error, cancel)
     usage = _usage(engine, shell, facts.containers, cancel)
     now = float(shell.run(Script("date +%s"), cancel=cancel, timeout=30).text or time.time())
+    problem: ConfigError | None = None
     try:
-        merged = merge(stack, facts.compose, compose_file=next(iter(facts.compose_files), "docker-compose.yml"))
+        stack = merge(stack, facts.compose, compose_file=next(iter(facts.compose_files), "docker-compose.yml"))
     except ConfigError as error:
-        return DropletResult(droplet.name, judge(facts, stack, droplet, usage, now), error.info, error.exit_code)
-    return DropletResult(droplet.name, judge(facts, merged, droplet, usage, now))
+        problem = error
+    asked = gates_once.specs(facts, stack, patience=_PATIENCE, only=starting(facts))
+    gates = gates_once.ask(engine, shell, asked, cancel=cancel)
+    status = judge(facts, stack, droplet, usage, now, gates)
+    if problem is not None:
+        return DropletResult(droplet.name, status, problem.info, problem.exit_code)
+    return DropletResult(droplet.name, status)
 
 
 def _usage(engine: Operator, shell: Shell, containers: tuple[Container, ...], cancel: Cancel) -> dict[str, int]:

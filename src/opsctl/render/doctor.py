@@ -49,5 +49,5 @@ def _summary(checks: Sequence[Any]) -> Text:
         f"{counts['unknown']} unknown" if counts["unknown"] else "",
     ]
     sign, style = _SIGNS["failed" if counts["failed"] else "warning" if counts["warning"] else "ok"]
-    word = "opsctl cannot do all of its work here" if counts["failed"] else "opsctl can work here"
+    word = "not all is well here" if counts["failed"] else "opsctl can work here"
     return Text.assemble((f"{sign} ", style), f"{word}: ", ", ".join(filter(None, parts)))

@@ -41,12 +41,12 @@ def _head(droplet: str, status: Any) -> Text:
 
 def _services(status: Any, width: int) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("phase", justify="right")
+    table.add_column("phase", justify="right", no_wrap=True)
     table.add_column("service", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("since", justify="right", no_wrap=True)
     table.add_column("memory", justify="right", no_wrap=True)
-    table.add_column("restarts", justify="right")
+    table.add_column("↻", justify="right", no_wrap=True)
     table.add_column("port", overflow="fold")
     if width >= _WIDE:
         table.add_column("image", overflow="ellipsis", no_wrap=True, style="dim")
@@ -63,7 +63,7 @@ def _row(each: Any, phase: str) -> Sequence[Text | str]:
     sign, style = _STYLES[each.level]
     state = Text.assemble((f"{sign} {each.state}", style))
     if each.differs:
-        state.append(" ≠ file", "yellow")
+        state.append(" ≠", "yellow")
     restarts = Text(str(each.restarts), style="yellow") if each.restarts else ""
     quiet = "dim" if each.level == "idle" else ""
     return (
@@ -80,11 +80,11 @@ def _row(each: Any, phase: str) -> Sequence[Text | str]:
 def _memory(each: Any) -> Text:
     expected = each.memory_expected
     if each.memory is None:
-        return Text(f"expects {show_size(expected)}" if expected else "", style="dim")
+        return Text(f"– / {show_size(expected):>6}" if expected else "", style="dim")
     text = Text(show_size(each.memory))
     if expected:
         over = each.memory > expected * 1.2
-        text.append(f" / {show_size(expected)}", "yellow" if over else "dim")
+        text.append(f" / {show_size(expected):>6}", "yellow" if over else "dim")
     return text
 
 
