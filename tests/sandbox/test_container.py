@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -203,6 +204,36 @@ def test_a_broken_one_is_found_and_mended(box: Box) -> None:
     up(box.opsctl, box.name)
     assert (box.seen()["condition"], box.seen()["address"]) == ("running", address)
     assert box.sh("docker ps -aq") == ""
+
+
+def test_a_port_that_was_taken_meanwhile_is_changed_everywhere(box: Box) -> None:
+    old = box.seen()["address"]
+    (container,) = docker("ps", "-q", "--filter", f"label=io.opsctl.sandbox={box.name}").split()
+    docker("rm", "-f", container)
+    with socket.create_server(("127.0.0.1", int(old.rpartition(":")[2]))):
+        up(box.opsctl, box.name)
+    seen = box.seen()
+    assert seen["address"] != old
+    assert seen["address"] in Path(seen["stack_file"]).read_text()
+    assert box.sh("hostname") == box.name
+
+
+def test_ctrl_c_ends_it_and_the_next_one_goes_on(opsctl: Opsctl) -> None:
+    name = f"stop{os.getpid()}"
+    try:
+        process = opsctl.start("sandbox", "up", "--kind", "container", "--name", name)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if f"{name}: filling" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert "Traceback" not in error
+        up(opsctl, name)
+    finally:
+        opsctl("sandbox", "down", "--name", name)
+    assert left_of(name) == ""
 
 
 def test_reset_makes_it_anew_at_the_same_address(box: Box) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, DeadlineExceeded, OpsError, StepFailed
 from opsctl.sandbox import outer, procs, rootfs
-from opsctl.sandbox.kinds import Condition, Power, Progress, Seen, Spec
+from opsctl.sandbox.kinds import Condition, PortTaken, Power, Progress, Seen, Spec
 from opsctl.sandbox.paths import cache_dir, state_dir
 
 REPOSITORY = "opsctl-sandbox"
@@ -50,7 +50,7 @@ class Container:
             return
         if seen.condition is Condition.STOPPED:
             progress(f"{spec.name}: starting it again")
-            outer.docker("start", _container(spec), cancel=cancel)
+            self._start_again(spec, cancel)
         else:
             if seen.condition is Condition.BROKEN:
                 progress(f"{spec.name}: it was not whole ({seen.detail}): making it anew")
@@ -89,6 +89,7 @@ class Container:
 
     def down(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
         """Remove the container and its volume."""
+        outer.remove_container(f"{_container(spec)}-fill", cancel)
         outer.remove_container(_container(spec), cancel)
         outer.remove_volume(_container(spec), cancel)
         _marker(spec).unlink(missing_ok=True)
@@ -100,6 +101,15 @@ class Container:
             for image in set(tags.split()):
                 outer.attempt("image", "rm", "-f", image)
 
+    def _start_again(self, spec: Spec, cancel: Cancel) -> None:
+        code, _, error = outer.attempt("start", _container(spec), cancel=cancel, timeout=60)
+        if code != 0:
+            raise StepFailed(
+                f"{spec.name} could not be started again",
+                why=error,
+                next=f"end what uses port {spec.port}, or lose what is on it: opsctl sandbox reset",
+            )
+
     def _create(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
         built = rootfs.ensure(progress, cancel)
         name, image = _container(spec), _image(built.key)
@@ -107,8 +117,10 @@ class Container:
         label = f"--label={_LABEL}={spec.name}"
         outer.docker("volume", "create", label, name, cancel=cancel)
         procs.output(
-            ["docker", "run", "--rm", "-i", "--network=none", label, "-v", f"{name}:/v", image]
-            + ["tar", "-C", "/v", "--xattrs", "--xattrs-include=*", "-xf", "-"],
+            [
+                *("docker", "run", "--rm", "-i", f"--name={name}-fill", "--network=none", label, "-v", f"{name}:/v"),
+                *(image, "tar", "-C", "/v", "--xattrs", "--xattrs-include=*", "-xf", "-"),
+            ],
             stdin=built.seed,
             cancel=cancel,
             timeout=300,
@@ -124,6 +136,8 @@ class Container:
         if code == 0:
             return True
         outer.remove_container(name, cancel)
+        if any(words in error for words in ("port is already allocated", "address already in use")):
+            raise PortTaken(f"port {spec.port} is taken", why=error)
         if last or "operation not permitted" not in error:
             raise StepFailed(f"{spec.name} could not be started", why=error, next="opsctl sandbox up --kind vm")
         return False

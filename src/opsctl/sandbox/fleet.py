@@ -10,17 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, OpsError, UsageError
 from opsctl.sandbox import stackfile
-from opsctl.sandbox.identity import KeyPair, key_pair, new_key, write_private
-from opsctl.sandbox.kinds import Condition, Kind, Power, Progress, Seen, Spec
+from opsctl.sandbox.identity import KeyPair, key_pair, write_private
+from opsctl.sandbox.kinds import Condition, Kind, PortTaken, Power, Progress, Seen, Spec
 from opsctl.sandbox.locks import locked
 from opsctl.sandbox.paths import cache_dir, sandbox_dir, state_dir
 from opsctl.sandbox.registry import KINDS, choose, kind_named
 
+T = TypeVar("T")
 DEFAULT_MEMORY = 2 * 1024**3
 _MOST = 16
 
@@ -82,8 +83,20 @@ def up(
         chosen.prepare(progress, cancel)
         sandbox = _plan(name, chosen.name, count, memory or DEFAULT_MEMORY, there)
         _save(sandbox)
-        _each(sandbox.droplets, lambda spec: chosen.up(spec, progress, cancel))
+        specs = _each(sandbox.droplets, lambda spec: _up_one(chosen, spec, progress, cancel))
+        sandbox = replace(sandbox, droplets=tuple(specs))
+        _save(sandbox)
         return [_status(sandbox, spec, chosen) for spec in sandbox.droplets]
+
+
+def _up_one(kind: Kind, spec: Spec, progress: Progress, cancel: Cancel) -> Spec:
+    try:
+        kind.up(spec, progress, cancel)
+    except PortTaken as taken:
+        progress(f"{spec.name}: {taken.info.what}: taking another one")
+        spec = replace(spec, port=_free_port({spec.port}))
+        kind.up(spec, progress, cancel)
+    return spec
 
 
 def down(name: str, progress: Progress, cancel: Cancel) -> bool:
@@ -254,11 +267,10 @@ def ssh_argv(sandbox: Sandbox, spec: Spec, user: str = "root") -> tuple[str, ...
     )
 
 
-def _each(specs: Sequence[Spec], work: Callable[[Spec], None]) -> None:
+def _each(specs: Sequence[Spec], work: Callable[[Spec], T]) -> list[T]:
     """Do something with every droplet, two at a time; the first failure is raised when all are through."""
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="sandbox") as pool:
-        for outcome in [pool.submit(work, spec) for spec in specs]:
-            outcome.result()
+        return [outcome.result() for outcome in [pool.submit(work, spec) for spec in specs]]
 
 
 def _free_port(taken: set[int]) -> int:

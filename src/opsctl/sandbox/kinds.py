@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from opsctl.model.cancel import Cancel
+from opsctl.model.errors import OpsError
 
 Progress = Callable[[str], None]
 """Takes one line for a person: what is being done, or what it waits for."""
@@ -52,6 +53,12 @@ class Seen:
     boot_id: str = ""
 
 
+class PortTaken(OpsError):
+    """A droplet that has to be made anew finds its port in use: it may be given another one."""
+
+    code = "port-taken"
+
+
 class Kind(Protocol):
     """One way to run a droplet. Methods may be called again at any time, also after a crash in the middle."""
 
@@ -74,7 +81,8 @@ class Kind(Protocol):
     def up(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
         """Leave the droplet running with sshd answering on its port, whatever was there before.
 
-        A droplet that already runs is left alone; parts of a broken one are removed first. Raises OpsError.
+        A droplet that already runs is left alone; parts of a broken one are removed first. Raises PortTaken,
+        with nothing left behind, when its port is in use, else OpsError.
         """
         ...
 

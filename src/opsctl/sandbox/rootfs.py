@@ -19,9 +19,10 @@ from opsctl.sandbox.paths import cache_dir
 
 ASSETS = Path(__file__).parent / "assets"
 BUILDER = "debian:trixie-slim"
-_NEEDED = ("debootstrap", "unshare", "tar", "chroot")
+_NEEDED = ("debootstrap", "unshare", "setpriv", "tar", "chroot")
 _BUILD_TIME = 1800.0
 _KEPT = 2
+_CONTAINER = "opsctl-sandbox-build"
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,11 @@ def _builder(working: Path, progress: Progress, cancel: Cancel) -> Sequence[str]
     """The command that builds into WORKING/out: as root by itself, else inside a container of Debian's own image."""
     script = str(ASSETS / "build.sh")
     if os.geteuid() == 0 and all(shutil.which(program, path=_path()) for program in _NEEDED):
-        return ["bash", script, str(ASSETS), str(working / "work"), str(working / "out")]
+        # It must end with us however we end, or it would go on in a folder that is somebody else's by then.
+        bound = ("setpriv", "--pdeathsig", "KILL")
+        return [*bound, "bash", script, str(ASSETS), str(working / "work"), str(working / "out")]
     if outer.unusable() is None and _builder_image(progress, cancel):
+        outer.remove_container(_CONTAINER, cancel)  # of a build that was killed
         return [*_in_container(working)]
     missing = [program for program in _NEEDED if not shutil.which(program, path=_path())]
     raise ConfigError(
@@ -139,5 +143,5 @@ def _in_container(working: Path) -> Iterator[str]:
     install = "apt-get update -q && apt-get install -yq --no-install-recommends debootstrap mount >/dev/null"
     owner = f"{os.getuid()}:{os.getgid()}"
     build = f"{install} && bash /assets/build.sh /assets /work /out/out && chown -R {owner} /out"
-    yield from ("docker", "run", "--rm", "--init", "-e", "OPSCTL_SANDBOX_MIRROR", *outer.NESTING)
+    yield from ("docker", "run", "--rm", f"--name={_CONTAINER}", "-e", "OPSCTL_SANDBOX_MIRROR", *outer.NESTING)
     yield from ("-v", f"{ASSETS}:/assets:ro", "-v", "/work", "-v", f"{working}:/out", BUILDER, "sh", "-c", build)
