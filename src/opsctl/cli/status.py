@@ -14,7 +14,7 @@ from opsctl.model.errors import ExitCode
 from opsctl.model.result import CommandResult, DropletResult
 
 if TYPE_CHECKING:
-    from opsctl.jobs.status import Status
+    from opsctl.jobs.status_types import Status
 
 
 def status(

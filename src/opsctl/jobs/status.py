@@ -3,89 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
 
-from opsctl.model.engine import Container, MemInfo, ProbeState, StackFacts
+from opsctl.jobs.status_problems import find_problems
+from opsctl.jobs.status_types import Level, OtherContainer, ServiceStatus, Status
+from opsctl.model.engine import Container, ProbeState, StackFacts
 from opsctl.model.stack import Droplet, Service, Stack
-
 
 _LOOP = 3  # restarts that make a crash loop, of a container that is up for less than
 _SETTLED = 60.0  # s
-_RECENT = 3600.0  # s in which a restart is worth a word
-
-
-class Level(StrEnum):
-    """How a service stands."""
-
-    OK = "ok"
-    STARTING = "starting"
-    IDLE = "idle"  # not running, and nobody asked for it
-    BAD = "bad"
-
-
-@dataclass(frozen=True)
-class ServiceStatus:
-    """One service of the stack. Bytes for memory; `since` is seconds in this state, None where unknown."""
-
-    name: str
-    phase: int | None
-    state: str  # healthy, running, starting, unhealthy, restarting, paused, created, done, stopped, killed, …
-    level: Level
-    wanted: bool  # its phase was started, and it is not optional
-    container: str
-    since: float | None
-    exit_code: int | None
-    restarts: int
-    image: str
-    memory: int | None  # what stopping it would give back
-    memory_expected: int | None
-    memory_limit: int | None
-    ports: tuple[str, ...]
-    differs: bool  # from what the compose file says now
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class OtherContainer:
-    """A container that is not a service of the stack, and why it is shown."""
-
-    name: str
-    reason: str
-    state: str
-    image: str
-    since: float | None
-    memory: int | None
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something wrong, and what to type next. `level` is failed or warning."""
-
-    service: str
-    text: str
-    next: str
-    level: str = "failed"
-
-
-@dataclass(frozen=True)
-class Status:
-    """One droplet. `phase` is the highest that was started, 0 for none; `uptime` in seconds, sizes in bytes."""
-
-    engine: str
-    compose: str
-    project: str
-    uptime: float
-    boot_id: str
-    memory: MemInfo
-    reserve: int
-    phase: int
-    phases: tuple[int, ...]
-    services: tuple[ServiceStatus, ...]
-    others: tuple[OtherContainer, ...]
-    problems: tuple[Problem, ...]
-    healthy: bool  # everything that should run does, and nothing crashed
 
 
 def judge(
@@ -105,7 +32,7 @@ def judge(
         _answering(_service(name, facts, stack, usage, now, reached), (gates or {}).get(name))
         for name in _in_order({*facts.compose, *stack.services}, stack)
     )
-    problems = (*_service_problems(services, facts), *_host_problems(facts, droplet))
+    problems = tuple(find_problems(services, facts, droplet))
     return Status(
         engine=facts.engine.version,
         compose=facts.engine.compose_version,
@@ -271,72 +198,3 @@ def _reason(each: Container, facts: StackFacts, services: set[str]) -> str:
     if each.oneoff:
         return f"one-off of {each.service}"
     return f"one more of {each.service}" if each.service in services else "no longer in the compose file"
-
-
-def _service_problems(services: tuple[ServiceStatus, ...], facts: StackFacts) -> Iterator[Problem]:
-    for each in services:
-        if each.level is Level.BAD:
-            yield Problem(each.name, _what(each, facts), _next(each))
-        elif each.level is Level.STARTING and each.wanted:
-            said = f": {each.detail}" if each.detail else ""
-            yield Problem(each.name, f"{each.name} is still starting{said}", f"opsctl logs {each.name} -f")
-        elif each.restarts and each.since is not None and each.since < _RECENT and each.level is Level.OK:
-            text = f"{each.name} crashed and was restarted ({each.restarts} times since it was started)"
-            yield Problem(each.name, text, f"opsctl logs {each.name} --since 1h", "warning")
-    if differing := [each.name for each in services if each.differs]:
-        files = " ".join(f"-f {path}" for path in facts.compose_files)
-        yield Problem(
-            "",
-            f"not as the compose file says now: {', '.join(differing)}",
-            f"when it suits you, on the droplet: docker compose {files} up -d --no-deps {' '.join(differing)}",
-            "warning",
-        )
-
-
-def _what(each: ServiceStatus, facts: StackFacts) -> str:
-    said = f": {each.detail}" if each.detail else ""
-    match each.state:
-        case "not created" | "stopped" | "created":
-            return f"{each.name} does not run ({each.state}), though its phase was started"
-        case "no image":
-            return f"{each.name} does not run: {each.detail}"
-        case "killed":
-            return f"{each.name} was killed (exit status 137){said}"
-        case "restarting":
-            return f"{each.name} crashes again and again: {each.restarts} restarts, {each.detail}"
-        case "OOM-killed":
-            limit = f", its limit is {each.memory_limit // 10**6} MB" if each.memory_limit else ""
-            return f"{each.name} ran out of memory and was killed{limit}"
-        case "not in the compose file":
-            return f"{each.name} is in the stack file, not in {next(iter(facts.compose_files), 'compose')}"
-        case state if state.startswith("exited "):
-            return f"{each.name} ended with status {each.exit_code}{said}"
-        case _:
-            return f"{each.name} is {each.state}{said}"
-
-
-def _next(each: ServiceStatus) -> str:
-    match each.state:
-        case "not created" | "stopped" | "created" | "killed":
-            return f"opsctl startup --phase {each.phase or 1}"
-        case "no image":
-            return f"on the droplet: docker pull {each.image}   (or build it)"
-        case "OOM-killed":
-            return "opsctl memory report"
-        case "paused":
-            return f"on the droplet: docker unpause {each.container}"
-        case "not in the compose file":
-            return "opsctl config show"
-        case _:
-            return f"opsctl logs {each.name} --since 10m"
-
-
-def _host_problems(facts: StackFacts, droplet: Droplet) -> Iterator[Problem]:
-    if facts.memory.available < droplet.reserve:
-        yield Problem(
-            "",
-            f"{facts.memory.available // 10**6} MB of memory are available, below the reserve of "
-            f"{droplet.reserve // 10**6} MB",
-            "opsctl memory report",
-            "warning",
-        )

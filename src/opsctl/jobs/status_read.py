@@ -6,7 +6,8 @@ import time
 
 from opsctl.jobs import containers as listing
 from opsctl.jobs import gates_once
-from opsctl.jobs.status import OtherContainer, Status, judge, starting
+from opsctl.jobs.status import judge, starting
+from opsctl.jobs.status_types import OtherContainer, Status
 from opsctl.model.cancel import Cancel
 from opsctl.model.engine import Container, MemInfo
 from opsctl.model.errors import ConfigError, OpsError, UnreachableError
