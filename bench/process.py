@@ -51,5 +51,5 @@ def laptop_memory(droplet: Droplet, rounds: int, progress: Progress) -> Section:
 
 def _peak(argv: list[str]) -> float:
     """Bytes at the peak of the largest process of a command's tree."""
-    quiet = f'exec "$@" 2>&1 >/dev/null | tail -n 1'  # noqa: F541
+    quiet = 'set -o pipefail; "$@" 2>&1 >/dev/null | tail -n 1'
     return float(run(["bash", "-c", quiet, "rss", sys.executable, str(BENCH / "rss.py"), *argv]))
