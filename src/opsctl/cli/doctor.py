@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
@@ -15,6 +15,7 @@ from opsctl.model.result import CommandResult, DropletResult
 
 if TYPE_CHECKING:
     from opsctl.jobs.doctor_checks import Check, Examination
+    from opsctl.model.operate import Operator
 
 
 def doctor(
@@ -50,7 +51,7 @@ def _examine(context: Context) -> CommandResult[Examination]:
         return job.examine(
             session.host,
             session.reads,
-            session.engine,
+            cast("Operator", session.engine),
             session.stack,
             session.droplet,
             here=here,

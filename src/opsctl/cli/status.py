@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -15,6 +15,7 @@ from opsctl.model.result import CommandResult, DropletResult
 
 if TYPE_CHECKING:
     from opsctl.jobs.status_types import Status
+    from opsctl.model.operate import Operator
 
 
 def status(
@@ -38,7 +39,9 @@ def status(
     def job(session: Session) -> DropletResult[Status]:
         from opsctl.jobs.status_read import read
 
-        return read(session.engine, session.reads, session.stack, session.droplet, cancel=session.cancel)
+        return read(
+            cast("Operator", session.engine), session.reads, session.stack, session.droplet, cancel=session.cancel
+        )
 
     result = context.over(job, reading=True)
     if check:
