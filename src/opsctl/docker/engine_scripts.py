@@ -60,13 +60,23 @@ exit 0
 """
 )
 
+# The mark holds for this start of this container only: what a `then` step did may be gone after the next.
+_REMEMBER = r"""
+remember() {
+  [ -n "$mark" ] || return 0
+  local started; started=$(docker container inspect --format '{{.State.StartedAt}}' "$id") || return 0
+  mkdir -p "$state/then" && printf '%s %s %s\n' "$mark" "$id" "$started" >"$state/then/$service"
+}
+"""
+
 # $2 state folder, $3 service, $4 mark, $5 container, then argv
 THEN_COMMAND = (
     _HEAD
+    + _REMEMBER
     + r"""
 state=$1 service=$2 mark=$3 id=$4; shift 4
 docker exec -i "$id" "$@" </dev/null 2>&1 || exit $?
-[ -z "$mark" ] || { mkdir -p "$state/then" && printf '%s\n' "$mark" >"$state/then/$service"; }
+remember
 """
 )
 
@@ -74,6 +84,7 @@ docker exec -i "$id" "$@" </dev/null 2>&1 || exit $?
 # The password is read from the container's own environment, inside the container.
 THEN_SQL = (
     _HEAD
+    + _REMEMBER
     + r"""
 state=$1 service=$2 mark=$3 id=$4 where=$5 path=$6
 psql='export PGPASSWORD="${POSTGRES_PASSWORD:-$(cat "${POSTGRES_PASSWORD_FILE:-/dev/null}" 2>/dev/null)}"
@@ -86,7 +97,7 @@ case $where in
     docker exec -i "$id" sh -c "$psql" sh - <"$path" 2>&1 ;;
   *) docker exec -i "$id" sh -c "$psql" sh "$path" </dev/null 2>&1 ;;
 esac || exit $?
-[ -z "$mark" ] || { mkdir -p "$state/then" && printf '%s\n' "$mark" >"$state/then/$service"; }
+remember
 """
 )
 

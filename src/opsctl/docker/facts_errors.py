@@ -57,7 +57,7 @@ def _engine_error(droplet: Droplet, text: str) -> UnreachableError:
         return UnreachableError(
             f"no permission to use Docker's socket on {droplet.name}",
             why=why,
-            next="as root there: usermod -aG docker USER, and log in again; or `docker: {sudo: always}` in the stack file",
+            next="as root there: usermod -aG docker USER, then log in again; or `docker: {sudo: always}` here",
             code="docker-permission",
         )
     if "cannot connect" in low or "connection refused" in low or "is the docker daemon running" in low:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from opsctl.jobs.gates import Operations, RunOpsctl, no_opsctl
 from opsctl.jobs.startup_plan import Planned, plan
-from opsctl.jobs.startup_report import ServiceReport, report
+from opsctl.jobs.startup_report import report
 from opsctl.jobs.startup_select import Options
 from opsctl.jobs.startup_steps import LocalSql
 from opsctl.model import assets
@@ -20,28 +19,17 @@ from opsctl.model.errors import ErrorInfo, ExitCode, Interrupted
 from opsctl.model.operate import DropletFacts, Operator
 from opsctl.model.ports import Host, Reporter
 from opsctl.model.result import DropletResult
+from opsctl.model.run import Changed, OnFailure, RunResult
 from opsctl.model.stack import Droplet, Stack
 from opsctl.model.stackfile_merge import merge
 from opsctl.spine.audit import Entry
 from opsctl.spine.executor import Executor
+from opsctl.spine.journal import LocalCopy
 from opsctl.spine.lease import hold
 from opsctl.spine.means import Means
-from opsctl.spine.run import OnFailure, RunResult
+from opsctl.spine.reporters import Recorder, Tee
 
 STATE_DIR = "/var/lib/opsctl"
-
-
-@dataclass(frozen=True)
-class Changed:
-    """What a command that starts or stops services did, or with `dry_run` would do. Bytes."""
-
-    dry_run: bool
-    plan: Mapping[str, Any]
-    notes: tuple[str, ...]
-    services: tuple[ServiceReport, ...]
-    run: RunResult | None
-    memory_total: int
-    memory_available: int
 
 
 @dataclass(frozen=True)
@@ -87,13 +75,18 @@ def execute(call: Call, planned: Planned, facts: DropletFacts, stack: Stack) -> 
     """Do what was planned, under the lease where anything changes; or only show it."""
     if call.dry_run:
         return _result(call, planned, facts, None, facts.memory.available)
+    reporter = (
+        Tee((call.reporter, Recorder(LocalCopy(call.entry.run_id, call.droplet.name))))
+        if planned.changes
+        else call.reporter
+    )
     operations = Operations(call.engine, planned.plan, facts, stack, retry=call.entry.command, opsctl=call.opsctl)
     with _lease(call, planned) as lease:
         means = Means(
             droplet=call.droplet.name,
             shell=lease.guard if lease else call.host,
             handlers=operations.handlers(),
-            reporter=call.reporter,
+            reporter=reporter,
             check=call.engine.guards,
             journal=lease.journal if lease else "",
         )

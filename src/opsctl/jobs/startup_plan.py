@@ -271,7 +271,7 @@ class _Planner:
         for number, step in enumerate(service.then, start=1):
             action = then_action(service, number, step, self.find_sql, self.stack.path)
             known = then_known(action, container)
-            if known and self._up(service) and self.facts.done.get(f"{service.name}.{number}") == known:
+            if not self._needs_start(service) and known and known == self.facts.done.get(f"{service.name}.{number}"):
                 continue
             title = f"{service.name}: {step.kind} {' '.join(step.words)}"
             names.append(self._add(service, f"then:{number}", title, action, (*needs, *names[-1:])))

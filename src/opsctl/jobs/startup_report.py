@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from opsctl.model.events import Outcome
 from opsctl.model.plan import Plan
-from opsctl.spine.run import RunResult, StepResult
-
-
-@dataclass(frozen=True)
-class ServiceReport:
-    """How one service fared; `outcome` is None in a dry run. `seconds` from its start to its gate."""
-
-    service: str
-    phase: int
-    outcome: Outcome | None
-    seconds: float
-    detail: str
+from opsctl.model.run import RunResult, ServiceReport, StepResult
 
 
 def report(plan: Plan, run: RunResult | None) -> tuple[ServiceReport, ...]:

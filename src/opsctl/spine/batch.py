@@ -9,6 +9,7 @@ from typing import Protocol
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import OpsError, PlanMoved, StepFailed
 from opsctl.model.events import Event, Outcome
+from opsctl.model.operate import Diagnosis
 from opsctl.model.plan import GuardFact, Step
 from opsctl.model.ports import Completed, Script, Shell
 from opsctl.spine.journal import MOVED, NO_JOURNAL, chain, wrap
@@ -21,7 +22,7 @@ class Verdict:
     outcome: Outcome
     detail: str = ""
     error: OpsError | None = None
-    diagnosis: object = None  # a frozen dataclass with more than one line can tell
+    diagnosis: Diagnosis | None = None
 
 
 class Board(Protocol):
@@ -56,7 +57,7 @@ class Batch:
         """End one step."""
         self.board.settle({step.id: Verdict(outcome, detail)})
 
-    def failed(self, name: str, error: OpsError, diagnosis: object = None) -> None:
+    def failed(self, name: str, error: OpsError, diagnosis: Diagnosis | None = None) -> None:
         """End a step as failed, also one of another batch whose success did not last."""
         self.board.settle({name: Verdict(Outcome.FAILED, error.info.what, error, diagnosis)})
 

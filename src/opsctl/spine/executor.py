@@ -11,9 +11,9 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ExitCode, Interrupted, OpsError, StepFailed
 from opsctl.model.events import Event, Outcome, RunEnded, RunStarted, StepEnded, StepStarted, StepWaiting
 from opsctl.model.plan import Plan, Step
+from opsctl.model.run import OnFailure, RunResult, StepResult
 from opsctl.spine.batch import Batch, Verdict
 from opsctl.spine.means import Means
-from opsctl.spine.run import OnFailure, RunResult, StepResult
 from opsctl.spine.undo import take_back
 
 _WORKERS = 8

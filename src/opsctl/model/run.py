@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from opsctl.model.errors import ErrorInfo, ExitCode, worst
 from opsctl.model.events import Outcome
+from opsctl.model.operate import Diagnosis
 
 OnFailure = Literal["stop", "keep", "rollback"]
 
@@ -25,7 +27,7 @@ class StepResult:
     detail: str = ""
     error: ErrorInfo | None = None
     exit_code: ExitCode = ExitCode.DONE
-    diagnosis: object = None
+    diagnosis: Diagnosis | None = None
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,27 @@ class RunResult:
     def of(self, service: str) -> tuple[StepResult, ...]:
         """The steps of one service."""
         return tuple(step for step in self.steps if step.service == service)
+
+
+@dataclass(frozen=True)
+class ServiceReport:
+    """How one service fared; `outcome` is None in a dry run. `seconds` from its start to its gate."""
+
+    service: str
+    phase: int
+    outcome: Outcome | None
+    seconds: float
+    detail: str
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What a command that starts or stops services did, or with `dry_run` would do. Bytes."""
+
+    dry_run: bool
+    plan: Mapping[str, Any]
+    notes: tuple[str, ...]
+    services: tuple[ServiceReport, ...]
+    run: RunResult | None
+    memory_total: int
+    memory_available: int

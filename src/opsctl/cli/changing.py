@@ -1,0 +1,103 @@
+"""What `startup`, `stop` and `restart` have in common: the call, its progress, its way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from opsctl import __version__
+from opsctl.cli.context import Context, Session
+from opsctl.cli.output import finish
+from opsctl.model.cancel import Cancel
+from opsctl.model.errors import ExitCode
+from opsctl.model.result import DropletResult
+
+if TYPE_CHECKING:
+    from opsctl.jobs.startup import Call
+    from opsctl.model.operate import Operator
+    from opsctl.model.run import Changed
+
+
+class FailurePolicy(StrEnum):
+    """What becomes of a run that fails."""
+
+    stop = "stop"
+    keep = "keep"
+    rollback = "rollback"
+
+
+OnFailureOption = Annotated[
+    FailurePolicy,
+    typer.Option(
+        "--on-failure",
+        help="stop: stop what failed, keep what is healthy; keep: touch nothing; rollback: take this run back.",
+    ),
+]
+
+
+def change(
+    context: Context,
+    name: str,
+    job: Callable[[Call], DropletResult[Changed]],
+    *,
+    as_json: bool,
+    dry_run: bool,
+    on_failure: FailurePolicy = FailurePolicy.stop,
+) -> ExitCode:
+    """Run a changing job on every droplet of this call, show it, and say what to exit with."""
+    from opsctl.render.progress import progress
+
+    many = len(context.droplets(reading=dry_run)) > 1
+    with progress(as_json=as_json or dry_run, many=many, redact=context.redact) as reporter:
+
+        def one(session: Session) -> DropletResult[Changed]:
+            from opsctl.jobs.startup import Call
+            from opsctl.spine.audit import Actor, Entry
+
+            command = context.command_line
+            started = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+            return job(
+                Call(
+                    host=session.host,
+                    engine=cast("Operator", session.engine),
+                    stack=session.stack,
+                    droplet=session.droplet,
+                    entry=Entry(context.run_id, command, "", Actor.current(), started, __version__),
+                    reporter=reporter,
+                    cancel=session.cancel,
+                    on_failure=on_failure.value,
+                    dry_run=dry_run,
+                    opsctl=lambda words, cancel: _opsctl(words, session, cancel),
+                )
+            )
+
+        result = context.over(one, reading=dry_run)
+
+    def render(each: DropletResult[Changed]) -> None:
+        from opsctl.render.run import print_changed
+
+        if each.result is not None:
+            print_changed(each.name, each.result, many=many)
+
+    return finish(name, result, as_json=as_json, render=render, run_id=context.run_id, redact=context.redact)
+
+
+def _opsctl(words: tuple[str, ...], session: Session, cancel: Cancel) -> int:
+    """Run an opsctl command of a `then` step as a process of its own, on the same stack and droplet."""
+    import subprocess
+    import sys
+
+    where = ["--stack", session.stack.path] if session.stack.path else []
+    argv = [sys.executable, "-m", "opsctl", *words, *where, "-d", session.droplet.name]
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=sys.stderr) as process:
+        while process.poll() is None:
+            if cancel.wait(0.05):
+                process.terminate()
+                break
+        code = process.wait(timeout=10)
+    cancel.check(f"opsctl {' '.join(words)}")
+    return code

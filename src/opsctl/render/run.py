@@ -1,0 +1,122 @@
+"""What a run did, or would do, as a person reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from opsctl.model.events import Outcome
+from opsctl.model.operate import Diagnosis
+from opsctl.model.run import Changed, ServiceReport, StepResult
+from opsctl.model.units import show_duration, show_size
+
+_WORDS = {
+    Outcome.CHANGED: ("changed", "green"),
+    Outcome.UNCHANGED: ("unchanged", "dim"),
+    Outcome.FAILED: ("failed", "bold red"),
+    Outcome.SKIPPED: ("skipped", "yellow"),
+}
+_OOM = {"limit": "yes, by its own limit", "host": "yes, the host ran out", "unknown": "yes"}
+
+
+def print_changed(droplet: str, changed: Changed, *, many: bool = False) -> None:
+    """Write the summary of one droplet to stdout, and what is known about failures to stderr."""
+    console = Console(highlight=False)
+    if many:
+        console.print(Text(droplet, style="bold"))
+    if changed.dry_run:
+        _plan(console, changed)
+    elif changed.run is not None:
+        console.print(_services(changed))
+        console.print(_foot(changed), soft_wrap=True)
+        _failures(changed.run.steps)
+    for note in changed.notes:
+        console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+
+
+def _services(changed: Changed) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("phase", justify="right")
+    table.add_column("service", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("", overflow="fold", style="dim")
+    before = 0
+    for each in changed.services:
+        table.add_row(*_row(each, "" if each.phase == before else str(each.phase)))
+        before = each.phase
+    return table
+
+
+def _row(each: ServiceReport, phase: str) -> tuple[str, str, Text, str, str]:
+    word, style = _WORDS[each.outcome] if each.outcome else ("", "")
+    took = show_duration(each.seconds) if each.seconds >= 0.05 else ""
+    return phase, each.service, Text(word, style=style), took, each.detail
+
+
+def _foot(changed: Changed) -> Text:
+    assert changed.run is not None
+    count = {outcome: sum(1 for each in changed.services if each.outcome is outcome) for outcome in Outcome}
+    parts = [f"{number} {_WORDS[outcome][0]}" for outcome, number in count.items() if number]
+    if changed.run.undone:
+        parts.append(f"taken back: {', '.join(changed.run.undone)}")
+    parts.append(f"{show_size(changed.memory_available)} of {show_size(changed.memory_total)} memory available")
+    parts.append(show_duration(changed.run.seconds))
+    return Text("\n" + " · ".join(parts))
+
+
+def _plan(console: Console, changed: Changed) -> None:
+    steps = changed.plan["steps"]
+    doing = [step for step in steps if step["action"]["kind"] != "keep"]
+    kept = [step["service"] for step in steps if step["action"]["kind"] == "keep"]
+    phase = 0
+    for step in doing:
+        if step["phase"] and step["phase"] != phase:
+            phase = step["phase"]
+            console.print(Text(f"phase {phase}", style="bold"))
+        console.print(Text(f"  {step['title']}{_memory(step['action'])}"), soft_wrap=True)
+    if kept:
+        console.print(Text(f"unchanged: {', '.join(kept)}", style="dim"), soft_wrap=True)
+    text = "nothing to do" if not doing else f"plan {changed.plan['id']}: nothing was changed (dry run)"
+    console.print(Text(text, style="bold"))
+
+
+def _memory(action: dict[str, Any]) -> str:
+    if action["kind"] != "memory":
+        return ""
+    parts = [f"{each['service']} {show_size(each['bytes'])} ({each['source']})" for each in action["expected"]]
+    return f": {', '.join(parts)} + reserve {show_size(action['reserve'])}"
+
+
+def _failures(steps: tuple[StepResult, ...]) -> None:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for step in steps:
+        if step.diagnosis is not None:
+            console.print()
+            for line in diagnosis_lines(step.diagnosis):
+                console.print(line)
+
+
+def diagnosis_lines(found: Diagnosis) -> list[Text]:
+    """Everything known about a failed service, a fact a line."""
+    restarts = f", {found.restarts} restarts" if found.restarts else ""
+    lines = [Text.assemble((found.service, "bold"), f"  {found.status}, exit code {found.exit_code}{restarts}")]
+    facts = [("killed for memory", _OOM.get(found.oom, "no")), ("engine says", found.error)]
+    if found.oom or found.memory_limit:
+        facts.append(("memory limit", show_size(found.memory_limit) if found.memory_limit else "none"))
+    if found.memory is not None:
+        facts.append(("host memory", f"{show_size(found.memory.available)} available"))
+    lines += [_fact(name, value) for name, value in facts if value]
+    lines += [_fact("health check", f"exit {each.exit_code}: {each.output.strip()}") for each in found.health_log[-1:]]
+    lines += [_fact("kernel", each.strip()) for each in found.kernel[-2:]]
+    lines += [_fact("log" if number == 0 else "", line) for number, line in enumerate(found.log)]
+    if found.cause:
+        lines.append(Text.assemble(("  likely cause  ", "dim"), (found.cause, "bold yellow")))
+    return lines
+
+
+def _fact(name: str, value: str) -> Text:
+    return Text.assemble((f"  {name:<18}", "dim"), value)
