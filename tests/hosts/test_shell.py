@@ -19,7 +19,7 @@ from opsctl.model.secret import Secret
 
 
 def running(mark: str) -> bool:
-    return subprocess.run(["pgrep", "-f", mark], capture_output=True, check=False).returncode == 0
+    return subprocess.run(["pgrep", "-f", f"^{mark}"], capture_output=True, check=False).returncode == 0
 
 
 def mark() -> str:

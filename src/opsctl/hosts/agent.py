@@ -102,7 +102,7 @@ class Agent:
         self._await(lambda: number in self._verdicts, cancel)
         return number, self._verdicts.pop(number)
 
-    def give_back(self, lease: int, *, bound: float = 3.0) -> None:
+    def give_back(self, lease: int, *, bound: float = 5.0) -> None:
         """End what runs under a lease, and free it; a channel that is gone has freed it already."""
         self._out.put(f"u {lease}\n".encode())
         with contextlib.suppress(OpsError):

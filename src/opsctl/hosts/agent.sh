@@ -85,14 +85,21 @@ _o_left() { # whether one of these groups has a living member; the dead whom nob
   return 1
 }
 
-_o_kill() { # process groups: asked first, forced after 2 s
-  local p i
-  for p; do kill -TERM -- "-$p"; done
-  for ((i = 0; i < 40; i++)); do
-    _o_left "$@" || return
+_o_gone() { # seconds, process groups
+  local end=$((SECONDS + $1))
+  shift
+  while _o_left "$@"; do
+    ((SECONDS <= end)) || return 1
     sleep 0.05
   done
+}
+
+_o_kill() { # process groups: asked first, forced after 2 s
+  local p
+  for p; do kill -TERM -- "-$p"; done
+  _o_gone 2 "$@" && return
   for p; do kill -KILL -- "-$p"; done
+  _o_gone 1 "$@"
 }
 
 _o_end() { # asked to, or left alone

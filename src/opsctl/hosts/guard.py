@@ -36,7 +36,7 @@ class AgentGuard:
         return self._agent.stream(script, cancel=cancel, timeout=timeout, lease=self._number)
 
     def release(self) -> None:
-        """As Guard.release; waits up to 3 s for what still runs to be killed."""
+        """As Guard.release; waits up to 5 s for what still runs to be killed."""
         if not self._released:
             self._released = True
             self._agent.give_back(self._number)
