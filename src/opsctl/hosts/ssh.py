@@ -12,7 +12,7 @@ from opsctl.hosts.agent import Pipe, Settings
 from opsctl.hosts.base import STATE_DIR, AgentHost
 from opsctl.hosts.connection import Answers, dial, hang_up, patiently
 from opsctl.hosts.failures import lost
-from opsctl.hosts.forward import Stream, listening
+from opsctl.hosts.forward import Stream, listening, refused
 from opsctl.hosts.interactive import attach_channel
 from opsctl.hosts.ssh_config import Address, resolve
 from opsctl.model.cancel import Cancel
@@ -72,12 +72,7 @@ class SSHHost(AgentHost):
     ) -> AbstractContextManager[Endpoint]:
         """As Host.forward; each connection is a channel, which sshd's limit on sessions doesn't count."""
 
-        def connect() -> Stream:
-            transport = self._connected(Cancel(_CHANNEL_BOUND))
-            where = (target_host, target_port)
-            return transport.open_channel("direct-tcpip", where, ("127.0.0.1", 0), timeout=_CHANNEL_BOUND)
-
-        return listening(connect, local_port)
+        return listening(lambda: self._direct(target_host, target_port), local_port)
 
     def interactive(self, argv: Sequence[str], *, tty: bool, cancel: Cancel) -> int:
         """As Host.interactive."""
@@ -92,6 +87,16 @@ class SSHHost(AgentHost):
         """As Host.close."""
         super().close()
         hang_up(self._way)
+
+    def _direct(self, target_host: str, target_port: int) -> Stream:
+        from paramiko import SSHException
+
+        transport = self._connected(Cancel(_CHANNEL_BOUND))
+        where = (target_host, target_port)
+        try:
+            return transport.open_channel("direct-tcpip", where, ("127.0.0.1", 0), timeout=_CHANNEL_BOUND)
+        except (SSHException, EOFError, OSError) as error:
+            raise refused(self.name, f"{target_host} port {target_port}", str(error)) from error
 
     def _open(self, argv: list[str], cancel: Cancel) -> Pipe:
         channel = self._channel(cancel)

@@ -91,17 +91,23 @@ def _ask_openssh(address: Address) -> dict[str, list[str]]:
         argv += ["-p", str(address.port)]
     done = subprocess.run([*argv, "--", address.host], capture_output=True, text=True, timeout=CONNECT_BOUND)
     if done.returncode:
-        words = done.stderr.strip().splitlines()
-        raise ConfigError(
-            f"the ssh configuration for {address.host} cannot be read",
-            why=words[-1] if words else f"ssh -G ended with status {done.returncode}",
-            next=f"ssh -G {address.host}",
-        )
+        raise _unreadable(address.host, (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[0])
     found: dict[str, list[str]] = {}
     for line in done.stdout.splitlines():
         key, _, value = line.partition(" ")
         found.setdefault(key, []).append(value)
     return found
+
+
+def _unreadable(host: str, words: str) -> ConfigError:
+    place = re.match(r"(?P<path>.+?):? line (?P<line>\d+)", words)
+    return ConfigError(
+        f"the ssh configuration for {host} cannot be read",
+        why=words,
+        next=f"ssh -G {host}",
+        path=place["path"] if place else None,
+        line=int(place["line"]) if place else None,
+    )
 
 
 def _ask_paramiko(address: Address) -> dict[str, list[str]]:
