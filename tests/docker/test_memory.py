@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.conftest import Droplet
 
 ANON, TMPFS = 120 << 20, 48 << 20
