@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from opsctl.model.cancel import Cancel
-from opsctl.model.errors import DeadlineExceeded, StepFailed
+from opsctl.model.errors import DeadlineExceeded, StepFailed, UnreachableError
 from opsctl.sandbox import disk, procs, qmp, vm_accel, vm_boot, vm_process
 from opsctl.sandbox.kinds import Condition, Power, Progress, Seen, Spec
 
@@ -146,13 +146,25 @@ def _make(spec: Spec, base: disk.Base, progress: Progress, cancel: Cancel) -> No
 
 
 def _start(spec: Spec, base: disk.Base, progress: Progress, cancel: Cancel) -> None:
-    here = _folder(spec)
     accel = vm_accel.choose(base.kernel, progress, cancel)
+    try:
+        _run(spec, base, accel, progress, cancel)
+    except (DeadlineExceeded, StepFailed) as error:
+        cancel.check()
+        if accel is vm_accel.TCG:
+            raise
+        progress(f"not with KVM ({error.info.what}): emulating")
+        vm_accel.distrust()
+        _run(spec, base, vm_accel.TCG, progress, cancel)
+
+
+def _run(spec: Spec, base: disk.Base, accel: vm_accel.Accel, progress: Progress, cancel: Cancel) -> None:
+    here = _folder(spec)
     progress(f"starting the machine {spec.name} ({_HOW[accel.name]})")
     vm_boot.write_identity(spec, here)
-    # Its pipes close when QEMU has opened all it needs and goes on by itself.
+    argv = ["env", "-C", str(here), *vm_boot.argv(spec, base, accel)]
     try:
-        procs.output(["env", "-C", str(here), *vm_boot.argv(spec, base, accel)], cancel=cancel, timeout=_KNOCK)
+        procs.output(argv, cancel=cancel, timeout=_KNOCK)  # back when QEMU has opened all it needs
         _await(spec, "", accel.patience, progress, cancel)
     except BaseException:
         vm_process.kill(here)
@@ -167,8 +179,8 @@ def _await(spec: Spec, before: str, patience: float, progress: Progress, cancel:
     bound = cancel.child(patience)
     started = said = time.monotonic()
     while not ((boot_id := qmp.ask(here, "boot-id")) and boot_id != before and _listens(spec)):
-        if vm_process.owner(here) is None:
-            raise StepFailed(f"the machine {spec.name} ended while it started", why=_last_words(here))
+        if (state := _state(here)) != "running":
+            raise StepFailed(f"the machine {spec.name} is {state}", why=_last_words(here))
         if time.monotonic() - said >= _NEWS:
             said = time.monotonic()
             progress(f"waits for {spec.name}'s system ({said - started:.0f} s; {_last_words(here)})")
@@ -180,6 +192,14 @@ def _await(spec: Spec, before: str, patience: float, progress: Progress, cancel:
                 next="opsctl sandbox up   (looks again, and mends it)",
             )
     return boot_id
+
+
+def _state(here: Path) -> str:
+    """QEMU's word for it; `internal-error` is what broken KVM comes to. A busy monitor is no reason to worry."""
+    try:
+        return str(qmp.execute(here, "query-status")["status"])
+    except UnreachableError:
+        return "gone" if vm_process.owner(here) is None else "running"
 
 
 def _knock(spec: Spec, patience: float, cancel: Cancel) -> bool:

@@ -39,14 +39,31 @@ def choose(kernel: Path, progress: Progress, cancel: Cancel) -> Accel:
     """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return TCG
-    seen = cache_dir() / "kvm"
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    seen = _seen()
     known = seen.read_text().split() if seen.is_file() else []
-    if known[:1] != [boot]:
+    if known[:1] != [_boot()]:
         progress(f"trying KVM (at most {_TRIAL:.0f} s, once)")
-        known = [boot, "works" if _works(kernel, cancel) else "hangs"]
-        seen.write_text(" ".join(known))
+        works = _works(kernel, cancel)
+        _remember(works)
+        return KVM if works else TCG
     return KVM if known[1:] == ["works"] else TCG
+
+
+def distrust() -> None:
+    """A whole system did not come up with KVM: emulation until this machine starts again."""
+    _remember(False)
+
+
+def _remember(works: bool) -> None:
+    _seen().write_text(f"{_boot()} {'works' if works else 'hangs'}")
+
+
+def _seen() -> Path:
+    return cache_dir() / "kvm"
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _works(kernel: Path, cancel: Cancel) -> bool:
