@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from tests.tiny_image import Engine, real_engine
 
 from opsctl.hosts import connect
 from opsctl.jobs import containers as listing
@@ -15,7 +16,6 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.errors import StepFailed, UsageError
 from opsctl.model.ports import Host
 from opsctl.model.stack import Droplet, Stack
-from tiny_image import Engine, real_engine
 
 COUNT = "for i in {1..30}; do echo line $i; echo problem $i >&2; done; exec sleep 600"
 
