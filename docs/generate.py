@@ -9,12 +9,14 @@ import difflib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer.main
 from typer.cli import get_docs_for_click
 
 from opsctl.cli import schema
 from opsctl.cli.main import build
+from opsctl.model.stackfile_jsonschema import json_schema
 
 HERE = Path(__file__).parent
 
@@ -29,10 +31,15 @@ def reference() -> str:
 
 def pages() -> dict[Path, str]:
     """Every generated page with what should be in it."""
-    made = {HERE / "cli.md": reference()}
+    made = {HERE / "cli.md": reference(), HERE / "schema" / "opsctl.schema.json": written(json_schema())}
     for name, document in schema.documents().items():
-        made[HERE / "schema" / f"{name}.schema.json"] = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        made[HERE / "schema" / f"{name}.schema.json"] = written(document)
     return made
+
+
+def written(document: dict[str, Any]) -> str:
+    """A schema as it stands in its file."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def main() -> int:

@@ -13,6 +13,8 @@ from opsctl.model.secret import Secret
 
 # command → where its result type lives
 RESULTS = {
+    "config.show": "opsctl.jobs.config:ConfigReport",
+    "init": "opsctl.jobs.init:InitResult",
     "memory.report": "opsctl.model.memory:MemoryReport",
 }
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
