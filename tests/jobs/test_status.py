@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from opsctl.model.engine import (
 from opsctl.model.jsonable import to_jsonable
 from opsctl.model.stack import Droplet, Service, Stack
 
-NOW = 1_790_000_000.0  # 2026-09-21T13:33:20Z
+NOW = datetime(2026, 9, 21, 13, 33, 20, tzinfo=UTC).timestamp()
 DROPLET = Droplet("agents", "root@203.0.113.7")
 PHASES = {"postgres": 1, "gateway": 1, "orchestrator": 2, "review": 3}
 
@@ -196,7 +197,7 @@ def test_a_one_shot_service_is_done() -> None:
 
 def test_no_container_is_dropped() -> None:
     strangers = (
-        container("x", id="1", name="stray", service="", project=""),
+        replace(container("x", id="1", name="stray", project=""), service=""),
         container("web", id="2", name="shop-web-1", project="shop"),
         container("gateway", id="3", name="deploy-gateway-run-1", oneoff=True),
         container("gone", id="4", name="deploy-gone-1"),

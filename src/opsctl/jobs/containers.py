@@ -97,8 +97,16 @@ def running(found: Found) -> Found:
     raise OpsError(
         f"{found.label} is not running",
         why=f"its container {found.name} is {found.state}: {found.status}",
-        next=f"opsctl startup --only {found.label}" if found.service else f"docker start {found.name}",
+        next=_revive(found),
     )
+
+
+def _revive(found: Found) -> str:
+    if found.state == "restarting":
+        return f"opsctl logs {found.label} --since 10m"
+    if found.state == "paused":
+        return f"on the droplet: docker unpause {found.name}"
+    return f"opsctl startup --only {found.label}" if found.service else f"on the droplet: docker start {found.name}"
 
 
 def read(shell: Shell, stack: Stack, droplet: Droplet, *, cancel: Cancel) -> Containers:
@@ -130,7 +138,8 @@ def stack_project(found: Sequence[Found], stack: Stack, droplet: Droplet) -> str
         if wanted & set(each.config_files):
             return each.project
     if stack.services:
-        votes = Counter(each.project for each in found if each.project and each.service in stack.services)
+        known = {(each.project, each.service) for each in found if not each.oneoff and each.service in stack.services}
+        votes = Counter(project for project, _ in known)
         return min(votes, key=lambda project: (-votes[project], project), default="")
     projects = {each.project for each in found if each.project}
     return projects.pop() if len(projects) == 1 else ""

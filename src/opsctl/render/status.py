@@ -23,7 +23,9 @@ def print_status(droplet: str, status: Any) -> None:
         console.print()
         console.print(_services(status, console.width))
     if status.others:
-        console.print(Text("\nOther containers (left alone by opsctl)", style="bold"))
+        console.print(
+            Text("\nOther containers (left alone by opsctl)" if status.services else "\nContainers", style="bold")
+        )
         console.print(_others(status.others))
     console.print()
     for line in verdict(status):
