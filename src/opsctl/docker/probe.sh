@@ -118,18 +118,21 @@ try_all() {
   detail=$good
 }
 prove() { # service: every proof line must stand in the log since this start
-  local s=$1 line i log rest; local -a want; eval "want=(${proofs[$s]})"
+  local s=$1 line part= i log said= rc; local -a want; eval "want=(${proofs[$s]})"
   [ ${#want[@]} -gt 0 ] || return 0
   exec 7< <(exec docker logs -f --since "${started[$s]}" "${id[$s]}" 2>&1); log=$!
   printf 'P|%s\n' "$log"
   while [ ${#want[@]} -gt 0 ]; do
-    now; rest=$((within[$s] - now)); [ "$rest" -gt 0 ] || break
-    if IFS= read -r -t "$((rest / 1000)).$((rest % 1000 / 100))" line <&7; then
-      for i in "${!want[@]}"; do [[ $line != *"${want[i]}"* ]] || unset "want[i]"; done
+    now; [ "$now" -lt "${within[$s]}" ] || break
+    rc=0; IFS= read -r -t 0.2 line <&7 || rc=$?
+    part+=$line
+    if [ $rc -eq 0 ]; then
+      for i in "${!want[@]}"; do [[ $part != *"${want[i]}"* ]] || unset "want[i]"; done
+      part=
+    elif [ $rc -gt 128 ]; then   # nothing new for a while: say what is missing, once
+      for i in "${!want[@]}"; do break; done
+      [ "$said" = "$i" ] || { said=$i; printf 'W|%s|waiting|up; the log line "%s" is still missing\n' "$s" "${want[i]}"; }
     else break; fi
-    [ ${#want[@]} -eq 0 ] || for i in "${!want[@]}"; do
-      [ "${said:-}" = "$i" ] || { said=$i; printf 'W|%s|waiting|up; the log line "%s" is still missing\n' "$s" "${want[i]}"; }; break
-    done
   done
   kill "$log" 2>/dev/null
   for i in "${!want[@]}"; do detail="the log line \"${want[i]}\" did not appear"; return 1; done
