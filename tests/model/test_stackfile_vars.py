@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError
 from opsctl.model.stackfile_load import read_stack
 from opsctl.model.stackfile_vars import VariableError, Variables, parse_env_file, run_command
@@ -71,12 +73,17 @@ def test_a_value_is_never_expanded_again() -> None:
 
 
 def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
-    mark = f"31.{tmp_path.name.encode().hex()[-6:]}".replace("a", "1")
-    digits = "".join(character for character in mark if character.isdigit() or character == ".")
+    mark = f"86{random.SystemRandom().randrange(10**9)}"
     with pytest.raises(VariableError, match="did not end within"):
-        run_command(f"sleep {digits} & sleep {digits}", tmp_path, ENVIRON, seconds=0.3)
-    shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert f"sleep {digits}" not in shown
+        run_command(f"sleep {mark} & sleep {mark}", tmp_path, ENVIRON, seconds=0.3)
+    patience = Cancel(60)
+    while f"sleep {mark}" in processes() and not patience.wait(0.1):
+        pass
+    assert f"sleep {mark}" not in processes()
+
+
+def processes() -> str:
+    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
 
 
 def test_a_command_cannot_ask_questions() -> None:
@@ -118,3 +125,11 @@ def test_the_nearest_name_of_the_env_file_is_offered(tmp_path: Path) -> None:
     text = "version: 1\nenv_file: [a.env]\ndroplets: {a: {address: '${DATABSE_URL}'}}"
     with pytest.raises(ConfigError, match='did you mean "DATABASE_URL"'):
         read_stack(text, tmp_path / "opsctl.yaml", environ={})
+
+
+@pytest.mark.parametrize("value", ["${cmd:touch ran}", "a@${cmd:touch ran}", "${UNSET:-${cmd:touch ran}}"])
+def test_reading_a_stack_file_runs_nothing(value: str, tmp_path: Path) -> None:
+    text = f"version: 1\ndroplets: {{a: {{address: '{value}'}}}}\nstores: {{s: {{redis: '${{cmd:touch ran}}'}}}}"
+    with pytest.raises(ConfigError, match="outside stores and alerts"):
+        read_stack(text, tmp_path / "opsctl.yaml", environ=ENVIRON)
+    assert not (tmp_path / "ran").exists()

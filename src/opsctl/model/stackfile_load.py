@@ -139,7 +139,8 @@ def _expand(value: Any, way: Way, document: Document, variables: Variables) -> A
         if way[0] in _LAZY:
             split(value)
             return value
-        return variables.expand(value)
+        # Reading a file that somebody left in this folder must not run anything.
+        return variables.expand(value, commands=False)
     except VariableError as error:
         meant = nearest(error.name, variables.env_files) if error.name else ""
         document.problem(way, str(error), expected=error.expected, nearest=meant)

@@ -85,23 +85,32 @@ class Variables:
     _commands: dict[str, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def expand(self, text: str) -> str:
-        """The template with every reference replaced. Raises VariableError."""
-        return "".join(piece if isinstance(piece, str) else self._value(piece) for piece in split(text))
+    def expand(self, text: str, *, commands: bool = True) -> str:
+        """The template with every reference replaced; without `commands` a `${cmd:…}` is an error.
+
+        Raises VariableError.
+        """
+        return "".join(piece if isinstance(piece, str) else self._value(piece, commands) for piece in split(text))
 
     def known(self, name: str) -> str | None:
         """The value of a variable, or None."""
         return self.environ.get(name, self.env_files.get(name))
 
-    def _value(self, reference: Reference) -> str:
+    def _value(self, reference: Reference, commands: bool) -> str:
         if reference.operator == "cmd":
+            if not commands:
+                raise VariableError("a command outside stores and alerts", "${NAME}, or the value itself")
             return self._output(reference.rest)
         value = self.known(reference.name)
         if value is None or (not value and reference.operator.startswith(":")):
             if reference.operator.endswith("-"):
-                return self.expand(reference.rest)
+                return self.expand(reference.rest, commands=commands)
             state = "not set" if value is None else "empty"
-            message = f": {self.expand(reference.rest)}" if reference.operator.endswith("?") and reference.rest else ""
+            message = (
+                f": {self.expand(reference.rest, commands=commands)}"
+                if reference.operator.endswith("?") and reference.rest
+                else ""
+            )
             raise VariableError(
                 f"the variable {reference.name} is {state}{message}",
                 f"{reference.name} in the environment or an env_file, or ${{{reference.name}:-default}}",
