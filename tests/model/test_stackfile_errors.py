@@ -98,7 +98,7 @@ CASES = [
 )
 def test_one_problem(text: str, path: str | None, line: int | None, what: str, why: str) -> None:
     info = error(text).info
-    assert info.path == "opsctl.yaml"
+    assert info.path == "/srv/stack/opsctl.yaml"
     assert info.line == line
     assert path is None or info.what.startswith(f"{path}: ")
     assert what in info.what
@@ -113,9 +113,9 @@ def test_all_problems_are_shown_together_in_the_order_of_the_file() -> None:
         "stores: {s: {redis: '${'}}\n"
     )
     info = error(text).info
-    assert info.what == "3 problems in opsctl.yaml"
+    assert info.what == "3 problems in /srv/stack/opsctl.yaml"
     assert [line.split(":")[0] for line in info.why.splitlines()] == ["line 4", "line 5", "line 7"]
-    assert (info.path, info.line) == ("opsctl.yaml", 4)
+    assert (info.path, info.line) == ("/srv/stack/opsctl.yaml", 4)
 
 
 def test_a_variable_that_is_missing_is_said_once() -> None:

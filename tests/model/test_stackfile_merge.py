@@ -86,7 +86,7 @@ def test_x_opsctl_is_checked_like_the_stack_file() -> None:
 
 def test_a_dependency_on_a_later_phase_names_both_lines() -> None:
     info = refused("services:\n  orch: {phase: 1}\n  pg: {phase: 2}\n  redis: {phase: 1}\n", STACK)
-    assert info.line == 3
+    assert (info.path, info.line) == ("/x/opsctl.yaml", 3)
     assert "orch is in phase 1 and depends on pg, which is in phase 2 (opsctl.yaml line 4)" in info.what
     info = refused("services:\n  orch: {phase: 1}", compose(service("orch", "pg"), service("pg", phase=3)))
     assert "phase 3 (docker-compose.yml (x-opsctl))" in info.what
@@ -113,7 +113,7 @@ def test_a_circle_is_named(text: str) -> None:
 def test_everything_that_does_not_fit_is_said_at_once() -> None:
     of = {**STACK, **compose(service("web", memory="x"))}
     info = refused("services: {orhc: {}, orch: {phase: 1}, redis: {phase: 2}, pg: {phase: 2}}", of)
-    assert info.what == "4 problems in docker-compose.yml and opsctl.yaml"
+    assert info.what == "4 problems in /x/opsctl.yaml and docker-compose.yml"
     assert "docker-compose.yml services.web.x-opsctl.memory" in info.why
 
 

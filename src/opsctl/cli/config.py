@@ -24,8 +24,9 @@ def show(
 ) -> None:
     """Every value in force, with the file and line it comes from.
 
-    Sources are the stack file, x-opsctl in the compose file, what follows from depends_on, what was found on the
-    droplet, and defaults. Secrets are never shown, and no secret manager is asked.
+    Sources: stack file, x-opsctl in the compose file, depends_on, what was found on the droplet, defaults.
+
+    Secrets are never shown, and no secret manager is asked.
     """
     from opsctl.cli.output import finish
     from opsctl.jobs import config as job

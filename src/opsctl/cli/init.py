@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HostArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[USER@HOST]", help="The droplet, or a name from a stack file; else this machine."),
+    typer.Argument(metavar="USER@HOST", help="The droplet, or a name from a stack file; else this machine."),
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")]
@@ -50,8 +50,9 @@ def init(
 ) -> None:
     """Write a first stack file from what is there.
 
-    The compose file comes from the labels of the containers, or is looked for on the droplet; phases follow from
-    depends_on, memory from what runs now or from limits. Nothing is changed on the droplet.
+    The compose file is the one that runs, else one found on the droplet; phases follow from depends_on.
+
+    Memory comes from what runs now, or from limits. Nothing is changed on the droplet.
     """
     from opsctl.cli.output import finish
     from opsctl.jobs.fleet import run_fleet

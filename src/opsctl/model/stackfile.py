@@ -62,9 +62,10 @@ def _droplet(stack: Stack, name: str) -> Droplet:
 
 
 def _unknown(stack: Stack, name: str) -> UsageError:
-    near = nearest(name, stack.droplets)
+    meant = nearest(name, stack.droplets)
+    near = meant or (next(iter(stack.droplets)) if len(stack.droplets) == 1 else "")
     return UsageError(
-        f"no droplet named {name}" + (f' (did you mean "{near}"?)' if near else ""),
+        f"no droplet named {name}" + (f' (did you mean "{meant}"?)' if meant else ""),
         why=f"the stack has {', '.join(stack.droplets) or 'none'}",
         next=f"-d {near}" if near else "-d user@host for one that is not in the stack file",
     )

@@ -15,7 +15,7 @@ from opsctl.model.secret import Secret
 from opsctl.model.stack import Origin, Stack
 from opsctl.model.stackfile_check import validate
 from opsctl.model.stackfile_problem import Path as Way
-from opsctl.model.stackfile_problem import Problem, config_error, dotted, nearest
+from opsctl.model.stackfile_problem import Problem, config_error, dotted, nearest, shown_path
 from opsctl.model.stackfile_schema import StackFile
 from opsctl.model.stackfile_vars import LazySecrets, VariableError, Variables, parse_env_file, split
 from opsctl.model.stackfile_yaml import Document, read_yaml
@@ -76,7 +76,7 @@ def _read(path: Path) -> str:
 
 def read_stack(text: str, path: Path, *, environ: Mapping[str, str], learn: Learn | None = None) -> Stack:
     """The stack in a file's text. `path` is what relative names in it are relative to; it need not exist."""
-    document = read_yaml(text, path.name)
+    document = read_yaml(text, shown_path(path))
     if not isinstance(document.data, dict):
         document.problem((), "empty" if document.data is None else "not a mapping", expected="version: 1, droplets: …")
         raise config_error(document.problems)
@@ -198,7 +198,7 @@ def _stack(entry: StackFile, document: Document, path: Path, variables: Variable
         redundant={name: stackfile_build.redundant(each) for name, each in entry.redundant.items()},
         stores={name: LazySecrets(_given(each), resolver.under("stores", name)) for name, each in entry.stores.items()},
         alerts=LazySecrets(_given(entry.alerts), resolver.under("alerts")),
-        origins={dotted(way): Origin(document.file, line) for way, line in document.lines.items() if way},
+        origins={dotted(way): Origin(path.name, line) for way, line in document.lines.items() if way},
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path as FilePath
 from typing import Any
 
 from opsctl.model import stackfile_build
 from opsctl.model.engine import ComposeService
 from opsctl.model.stack import Origin, Service, Stack
 from opsctl.model.stackfile_check import validate
-from opsctl.model.stackfile_problem import Path, Problem, config_error, dotted, nearest
+from opsctl.model.stackfile_problem import Path, Problem, config_error, dotted, nearest, shown_path
 from opsctl.model.stackfile_schema import ServiceEntry
 
 DERIVED = "derived from depends_on"
@@ -72,8 +73,12 @@ class _Merge:
 
     def problem(self, path: Path, what: str, expected: str = "", meant: str = "") -> None:
         origin = self.origins.get(dotted(path)) or self.origins.get(dotted(path[:2]))
-        file, line = (origin.source, origin.line) if origin else (self.compose_file, 0)
+        file, line = (self._file(origin), origin.line) if origin else (self.compose_file, 0)
         self.problems.append(Problem(file, path, line, what, expected, meant))
+
+    def _file(self, origin: Origin) -> str:
+        path = FilePath(self.stack.path or "")
+        return shown_path(path) if origin.line and origin.source == path.name else origin.source
 
     def unknown_services(self) -> None:
         """Names that compose doesn't have; a redundant service may be gone already, but not be a slip of the pen."""
