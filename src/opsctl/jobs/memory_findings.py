@@ -57,13 +57,14 @@ def summary(host: HostMemory, containers: Sequence[ContainerMemory], ooms: Seque
     head = f"{show_size(host.available)} of {show_size(host.total)} available"
     recent = [each for each in ooms or () if each.boot == 0]
     risky = [each.label for each in containers if each.verdict is Verdict.AT_RISK]
+    risky += [each.culprit for each in recent if each.scope == "limit" and each.culprit not in risky]
     if any(each.scope == "host" for each in recent):
         return f"{head}; the host ran out of memory since its boot"
     if host.available < host.reserve:
         return f"{head}, less than the reserve of {show_size(host.reserve)}: the host's RAM is the constraint"
     if risky:
-        return f"{head}; the constraint is the limit of {_names(risky)}"
-    return f"{head}: nothing is short"
+        return f"{head}; the constraint is the limit of {_names(list(dict.fromkeys(risky)))}"
+    return f"{head}: memory is not short"
 
 
 def _headroom(host: HostMemory) -> Iterator[Finding]:

@@ -54,7 +54,7 @@ def _head(report: MemoryReport) -> str:
     if host.uptime is not None:
         parts.append(f"up {show_duration(host.uptime)}")
     parts.append(report.taken.replace("T", " ").replace("Z", " UTC"))
-    bad = any(each.level == "problem" for each in report.findings)
+    bad = any(each.level == "problem" and each.resource == "memory" for each in report.findings)
     summary = f'<p class="{"problem" if bad else "healthy"}"><strong>{escape(report.summary)}</strong></p>'
     return f'<header><h1>{escape(report.droplet)}</h1>{summary}<p class="soft">{escape(" · ".join(parts))}</p></header>'
 

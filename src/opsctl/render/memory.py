@@ -26,7 +26,7 @@ def print_report(report: MemoryReport, console: Console | None = None) -> None:
 
 
 def _blocks(report: MemoryReport, width: int, *, ascii_only: bool) -> Iterator[RenderableType]:
-    yield _head(report)
+    yield _head(report, width)
     yield _titled("Where the RAM goes", _ledger(report.ledger, width, "#" if ascii_only else "█"))
     if report.containers:
         yield _titled("Containers (MB)", _containers(report, width))
@@ -47,15 +47,26 @@ def _titled(title: str, body: RenderableType) -> RenderableType:
     return Group(Text(""), Text(title, "bold"), Padding(body, (0, 0, 0, 1), expand=False))
 
 
-def _head(report: MemoryReport) -> RenderableType:
+def _head(report: MemoryReport, width: int) -> RenderableType:
     host = report.host
     engine = f"Docker {host.engine}" if host.engine else "Docker unknown"
     parts = [f"kernel {host.kernel}", engine, f"cgroup v{host.cgroup_version or '?'}"]
     if host.uptime is not None:
         parts.append(f"up {show_duration(host.uptime)}")
-    bad = any(each.level == "problem" for each in report.findings)
+    bad = any(each.level == "problem" and each.resource == "memory" for each in report.findings)
     line = Text.assemble((report.droplet, "bold cyan"), "  ", (report.summary, "bold red" if bad else "bold green"))
-    return Group(line, Text(" · ".join(parts), "dim"))
+    return Group(line, *(Text(each, "dim") for each in _flow(parts, width)))
+
+
+def _flow(parts: list[str], width: int) -> list[str]:
+    """The parts in lines, none broken in two."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) + 3 <= width:
+            lines[-1] += f" · {part}"
+        else:
+            lines.append(part)
+    return lines
 
 
 def _ledger(ledger: Ledger, width: int, block: str) -> RenderableType:
