@@ -81,7 +81,7 @@ def change(
         from opsctl.render.run import print_changed
 
         if each.result is not None:
-            print_changed(each.name, each.result, many=many)
+            print_changed(each.name, each.result, redact=context.redact, many=many)
 
     return finish(name, result, as_json=as_json, render=render, run_id=context.run_id, redact=context.redact)
 

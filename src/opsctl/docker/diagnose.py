@@ -47,7 +47,7 @@ def parse_diagnosis(service: str, output: str) -> Diagnosis:
         error=container.error if container else "",
         health_log=container.health_log if container else (),
         log=tuple(line for line in text("logs").split("\n") if line.strip()),
-        kernel=kernel,
+        kernel=tuple(map(shortened, kernel)),
         memory=parse_meminfo(text("meminfo")) if text("meminfo") else None,
         disk_free=_disk_free(text("disk")),
         cause="",
@@ -72,6 +72,11 @@ def kernel_lines(text: str, container: str, now: float) -> tuple[str, ...]:
     return tuple(
         line for line in lines if line in named or ((m := re.search(r"Killed process (\d+)", line)) and m[1] in pids)
     )
+
+
+def shortened(line: str) -> str:
+    """A kernel line with container ids as `docker ps` writes them."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", line)
 
 
 def _recent(line: str, now: float) -> bool:

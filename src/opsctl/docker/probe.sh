@@ -28,12 +28,11 @@ while [ "$n" -gt 0 ]; do
   done
   n=$((n - 1))
 done
-declare -A address host_of started left
-unhealthy_before=()
+declare -A address started left sick
 
 look() {
-  local i state code oom health start mode ips ports
-  docker container inspect --format '{{.Id}}|{{.State.Status}}|{{.State.ExitCode}}|{{.State.OOMKilled}}|{{if .State.Health}}{{.State.Health.Status}}{{end}}|{{.State.StartedAt}}|{{.HostConfig.NetworkMode}}|{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}|{{range $p, $b := .NetworkSettings.Ports}}{{range $b}}{{$p}}={{.HostIp}}={{.HostPort}} {{end}}{{end}}|{{.HostConfig.RestartPolicy.Name}}' "${ids[@]}" 2>/dev/null
+  # `index` makes every version of the CLI read the raw answer, where a missing health check is not an error.
+  docker container inspect --format '{{.Id}}|{{.State.Status}}|{{.State.ExitCode}}|{{.State.OOMKilled}}|{{with index .State "Health"}}{{.Status}}{{end}}|{{.State.StartedAt}}|{{.HostConfig.NetworkMode}}|{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}|{{range $p, $b := .NetworkSettings.Ports}}{{range $b}}{{$p}}={{.HostIp}}={{.HostPort}} {{end}}{{end}}|{{.HostConfig.RestartPolicy.Name}}' "${ids[@]}" 2>/dev/null
 }
 target() { # service, container port: where to connect
   local s=$1 port=$2 each
@@ -51,14 +50,15 @@ target() { # service, container port: where to connect
 connect() { { exec 9<>"/dev/tcp/$1/$2"; } 2>/dev/null; }
 
 try_http() {
-  local host port line words
+  local host port line rest words
   target "$1" "${http_port[$1]}"
   if [ -n "$published_port" ]; then host=$published_host port=$published_port; else host=${address[$1]} port=${http_port[$1]}; fi
   [ -n "$host" ] || { detail="no address for port ${http_port[$1]}"; return 1; }
   connect "$host" "$port" || { detail="nothing listens on port ${http_port[$1]}"; return 1; }
   printf 'GET %s HTTP/1.1\r\nHost: %s:%s\r\nUser-Agent: opsctl\r\nAccept: */*\r\nConnection: close\r\n\r\n' \
     "${http_path[$1]}" "$host" "$port" >&9 2>/dev/null
-  line=; IFS= read -r -t 5 line <&9; exec 9>&- 9<&-
+  # The rest is read too: hanging up on an answer makes servers write tracebacks into their logs.
+  line= rest=; IFS= read -r -t 5 line <&9 && IFS= read -r -d '' -n 4096 -t 2 rest <&9; exec 9>&- 9<&-
   read -ra words <<<"${line%$'\r'}"
   case ${words[0]:-} in
     HTTP/*) ;;
@@ -148,6 +148,9 @@ worker() { # service
       return
     fi
     now
+    if [ -n "${sick[$s]:-}" ] && [ "$now" -ge 1000 ]; then
+      printf 'W|%s|unhealthy|Docker says unhealthy; %s\n' "$s" "${detail//$'\n'/ }"; return
+    fi
     if [ "$now" -ge "${within[$s]}" ]; then printf 'W|%s|timeout|%s\n' "$s" "${detail//$'\n'/ }"; return; fi
     [ "$detail" = "$said" ] || { said=$detail; printf 'W|%s|waiting|%s\n' "$s" "${detail//$'\n'/ }"; }
     if [ -n "$slow" ] && [ $((now - before)) -gt 40 ]; then pause=$(((now - before) * 2)); pause=$((pause / 1000)).$(printf %03d $((pause % 1000)))
@@ -177,7 +180,10 @@ while IFS='|' read -r i state code oom health start mode ips ports restart; do
   address[$s]=${ips%% *}; [ "$mode" != host ] || address[$s]=127.0.0.1
   [ -z "${watched[$s]:-}" ] || [ "$state" != running ] || continue
   case $state in
-    running) pending=$((pending + 1)); asked+=("$s") ;;
+    running)
+      # What was unhealthy before we came has a second to prove Docker's verdict outdated.
+      [ "$health" != unhealthy ] || sick[$s]=1
+      pending=$((pending + 1)); asked+=("$s") ;;
     exited | dead)
       pending=$((pending + 1))
       if [ -n "${oneshot[$s]:-}" ] && [ "$code" = 0 ]; then settled "$s" passed "done, exit code 0"

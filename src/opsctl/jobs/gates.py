@@ -184,7 +184,7 @@ class Operations:
         cause = diagnosis.cause if diagnosis and diagnosis.cause else ""
         error = StepFailed(
             f"{step.service} could not be started" + (f": {cause}" if cause else ""),
-            why=wrong.removeprefix("Error response from daemon: "),
+            why=wrong.removeprefix("Error response from daemon: ").partition(" Error: failed to start")[0],
             next=diagnosis.advice if diagnosis and diagnosis.advice else f"opsctl logs {step.service}",
             code="start-failed",
         )

@@ -126,7 +126,7 @@ class Probing:
         diagnosis = diagnose(self._engine, self._batch, state.service, container)
         error = gate_error(state, diagnosis, before=self._last.get(state.service, ""), was_up=step is None)
         name = step.id if step else self._step_of(state.service)
-        return name, Verdict(Outcome.FAILED, error.info.what, error, diagnosis)
+        return name, Verdict(Outcome.FAILED, error.info.what.partition(": ")[2], error, diagnosis)
 
 
 def diagnose(engine: Operator, batch: Batch, service: str, container: str) -> Diagnosis | None:

@@ -22,7 +22,9 @@ def _service(name: str, phase: int, steps: tuple[StepResult, ...]) -> ServiceRep
     for outcome in (Outcome.FAILED, Outcome.SKIPPED):
         bad = [step for step in steps if step.outcome is outcome]
         if bad:
-            return ServiceReport(name, phase, outcome, seconds, bad[0].detail)
+            begun = outcome is Outcome.SKIPPED and any(step.kind == "start" and step not in bad for step in steps)
+            detail = f"started, not waited for: {bad[0].detail}" if begun else bad[0].detail
+            return ServiceReport(name, phase, outcome, seconds, detail)
     changed = any(step.outcome is Outcome.CHANGED for step in steps)
     gates = [step.detail for step in steps if step.kind in ("gate", "keep") and step.detail]
     detail = gates[-1] if gates else steps[-1].detail

@@ -51,6 +51,8 @@ def _ended(event: StepEnded, head: str) -> Text | None:
     good = event.outcome in (Outcome.CHANGED, Outcome.UNCHANGED)
     if good and (kind in _QUIET or kind == "start"):
         return None
+    if event.outcome is Outcome.SKIPPED and event.detail.startswith(("not tried", "given up")):
+        return None  # the failure that made it so has a line of its own
     mark, style = ("✓", "green") if kind == "gate" and good else MARKS[event.outcome]
     what = {"keep": "already ", "create": "containers ", "then": "then "}.get(kind, "")
     seconds = f"  {show_duration(event.seconds)}" if event.seconds >= 0.05 else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -22,22 +23,22 @@ _WORDS = {
 _OOM = {"limit": "yes, by its own limit", "host": "yes, the host ran out", "unknown": "yes"}
 
 
-def print_changed(droplet: str, changed: Changed, *, many: bool = False) -> None:
-    """Write the summary of one droplet to stdout, and what is known about failures to stderr."""
+def print_changed(droplet: str, changed: Changed, *, redact: Callable[[str], str], many: bool = False) -> None:
+    """Write the summary of one droplet to stdout, and what is known about failures to stderr, redacted."""
     console = Console(highlight=False)
     if many:
         console.print(Text(droplet, style="bold"))
     if changed.dry_run:
         _plan(console, changed)
     elif changed.run is not None:
-        console.print(_services(changed))
+        console.print(_services(changed, redact))
         console.print(_foot(changed), soft_wrap=True)
-        _failures(changed.run.steps)
+        _failures(changed.run.steps, redact)
     for note in changed.notes:
         console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
 
 
-def _services(changed: Changed) -> Table:
+def _services(changed: Changed, redact: Callable[[str], str]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("phase", justify="right")
     table.add_column("service", no_wrap=True)
@@ -46,15 +47,15 @@ def _services(changed: Changed) -> Table:
     table.add_column("", overflow="fold", style="dim")
     before = 0
     for each in changed.services:
-        table.add_row(*_row(each, "" if each.phase == before else str(each.phase)))
+        table.add_row(*_row(each, "" if each.phase == before else str(each.phase)), Text(redact(each.detail)))
         before = each.phase
     return table
 
 
-def _row(each: ServiceReport, phase: str) -> tuple[str, str, Text, str, str]:
+def _row(each: ServiceReport, phase: str) -> tuple[str, str, Text, str]:
     word, style = _WORDS[each.outcome] if each.outcome else ("", "")
     took = show_duration(each.seconds) if each.seconds >= 0.05 else ""
-    return phase, each.service, Text(word, style=style), took, each.detail
+    return phase, each.service, Text(word, style=style), took
 
 
 def _foot(changed: Changed) -> Text:
@@ -91,16 +92,16 @@ def _memory(action: dict[str, Any]) -> str:
     return f": {', '.join(parts)} + reserve {show_size(action['reserve'])}"
 
 
-def _failures(steps: tuple[StepResult, ...]) -> None:
+def _failures(steps: tuple[StepResult, ...], redact: Callable[[str], str]) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     for step in steps:
         if step.diagnosis is not None:
             console.print()
-            for line in diagnosis_lines(step.diagnosis):
+            for line in diagnosis_lines(step.diagnosis, redact):
                 console.print(line)
 
 
-def diagnosis_lines(found: Diagnosis) -> list[Text]:
+def diagnosis_lines(found: Diagnosis, redact: Callable[[str], str]) -> list[Text]:
     """Everything known about a failed service, a fact a line."""
     restarts = f", {found.restarts} restarts" if found.restarts else ""
     lines = [Text.assemble((found.service, "bold"), f"  {found.status}, exit code {found.exit_code}{restarts}")]
@@ -109,10 +110,10 @@ def diagnosis_lines(found: Diagnosis) -> list[Text]:
         facts.append(("memory limit", show_size(found.memory_limit) if found.memory_limit else "none"))
     if found.memory is not None:
         facts.append(("host memory", f"{show_size(found.memory.available)} available"))
-    lines += [_fact(name, value) for name, value in facts if value]
-    lines += [_fact("health check", f"exit {each.exit_code}: {each.output.strip()}") for each in found.health_log[-1:]]
-    lines += [_fact("kernel", each.strip()) for each in found.kernel[-2:]]
-    lines += [_fact("log" if number == 0 else "", line) for number, line in enumerate(found.log)]
+    facts += [("health check", f"exit {each.exit_code}: {each.output.strip()}") for each in found.health_log[-1:]]
+    facts += [("kernel", each.strip()) for each in found.kernel[-2:]]
+    facts += [("log" if number == 0 else "", line) for number, line in enumerate(found.log)]
+    lines += [_fact(name, redact(value)) for name, value in facts if value]
     if found.cause:
         lines.append(Text.assemble(("  likely cause  ", "dim"), (found.cause, "bold yellow")))
     return lines
