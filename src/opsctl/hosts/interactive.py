@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import subprocess
 import sys
 import termios
@@ -52,12 +51,14 @@ def attach_channel(channel: Channel, command: str, *, tty: bool, cancel: Cancel)
     """Run a command at the other end of an SSH channel with this process's stdin, stdout and stderr."""
     stdin = sys.stdin.fileno()
     raw = tty and os.isatty(stdin)
+    size = os.get_terminal_size(stdin) if raw else os.terminal_size((80, 24))
     if tty:
-        size = shutil.get_terminal_size()
         channel.get_pty(os.environ.get("TERM", "dumb"), size.columns, size.lines)
     channel.exec_command(command)
     with _raw(stdin) if raw else contextlib.nullcontext():
-        _pump(channel, stdin, resize=raw, cancel=cancel)
+        _pump(channel, stdin, size if raw else None, cancel)
+    # The status may come before the last output, and the end of the output before the status.
+    channel.status_event.wait(5.0)
     return channel.recv_exit_status() if channel.exit_status_ready() else 255
 
 
@@ -71,8 +72,7 @@ def _raw(fd: int) -> Iterator[None]:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
-def _pump(channel: Channel, stdin: int, *, resize: bool, cancel: Cancel) -> None:
-    size = shutil.get_terminal_size()
+def _pump(channel: Channel, stdin: int, size: os.terminal_size | None, cancel: Cancel) -> None:
     sources: list[int] = [channel.fileno(), stdin]
     while True:
         ready = select.select(sources, [], [], _SLICE)[0]
@@ -87,7 +87,7 @@ def _pump(channel: Channel, stdin: int, *, resize: bool, cancel: Cancel) -> None
             return
         cancel.check()
         # Looked at in each slice: a signal handler for it would belong to the main thread only.
-        if resize and (now := shutil.get_terminal_size()) != size:
+        if size is not None and (now := os.get_terminal_size(stdin)) != size:
             size = now
             channel.resize_pty(size.columns, size.lines)
 
@@ -98,7 +98,7 @@ def _drain(channel: Channel) -> bool:
         _write(sys.stdout.fileno(), channel.recv(1 << 15))
     while channel.recv_stderr_ready():
         _write(sys.stderr.fileno(), channel.recv_stderr(1 << 15))
-    over = channel.exit_status_ready() or channel.closed
+    over = channel.eof_received or channel.closed
     return over and not channel.recv_ready() and not channel.recv_stderr_ready()
 
 
