@@ -54,6 +54,6 @@ def show(
 
 def register(app: typer.Typer) -> None:
     """Add the group `config`."""
-    group = typer.Typer(help=_HELP, no_args_is_help=True)
+    group = typer.Typer(no_args_is_help=True)
     group.command("show")(show)
-    app.add_typer(group, name="config", rich_help_panel=commands.SETUP)
+    app.add_typer(group, name="config", help=_HELP, rich_help_panel=commands.SETUP)
