@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 from opsctl.cli import commands
 from opsctl.cli.context import Context
 from opsctl.cli.options import DropletOption, DryRunOption, JsonOption, StackOption, VerboseOption
-from opsctl.model.errors import UnreachableError
+from opsctl.model.errors import UnreachableError, UsageError
 from opsctl.model.stack import Droplet, Stack
 
 if TYPE_CHECKING:
@@ -60,16 +61,15 @@ def init(
     from opsctl.jobs.init_text import advice
     from opsctl.model.stackfile import with_droplets
 
-    named = host or next(iter(droplets or ()), "local")
+    named = _one_name(host, droplets or ())
     wanted = Wanted(output, force, project, tuple(compose or ()), dry_run)
     check_output(wanted)
     context = Context(ctx, stack=stack, droplets=[named], verbose=verbose)
     if "@" in named or named == "local":
         # The stack file that is about to be replaced may be the broken one.
         context.stack = with_droplets(Stack(None, {}, {}), [named])
-    result = run_fleet(
-        context.droplets(reading=True), lambda each: _init(context, each, wanted, elsewhere=host is None)
-    )
+    asked = bool(host or droplets)
+    result = run_fleet((context.one(),), lambda each: _init(context, each, wanted, elsewhere=not asked))
 
     def render(each: DropletResult[InitResult]) -> None:
         from opsctl.render.init import print_found
@@ -81,6 +81,15 @@ def init(
             print_found(found.draft, path=found.path, text=found.text, written=found.written, hint=hint, then=then)
 
     raise typer.Exit(finish("init", result, as_json=as_json, render=render, redact=context.redact))
+
+
+def _one_name(host: str | None, droplets: Sequence[str]) -> str:
+    names = list(dict.fromkeys([*([host] if host else []), *droplets]))
+    if len(names) > 1:
+        raise UsageError(
+            "init looks at one droplet", why=f"{', '.join(names)} were named", next=f"opsctl init {names[0]}"
+        )
+    return names[0] if names else "local"
 
 
 def _init(context: Context, droplet: Droplet, wanted: Wanted, *, elsewhere: bool) -> DropletResult[InitResult]:
