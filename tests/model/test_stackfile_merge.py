@@ -137,3 +137,9 @@ def test_merging_changes_neither_side() -> None:
 def test_two_hundred_services_in_a_chain_have_two_hundred_depths() -> None:
     chain = compose(*(service(f"s{n}", *([f"s{n - 1}"] if n else [])) for n in range(200)))
     assert derive_phases(chain)["s199"] == 200
+
+
+def test_services_come_in_the_order_of_the_stack_file() -> None:
+    merged = merge(stack("services: {redis: {phase: 1}, lang: {phase: 1}, pg: {phase: 1}, orch: {phase: 1}}"), STACK)
+    assert list(merged.services) == ["redis", "lang", "pg", "orch"]
+    assert list(merge(stack("services: {redis: {}}"), STACK).services) == ["redis", "orch", "pg", "lang"]

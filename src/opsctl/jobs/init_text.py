@@ -132,7 +132,7 @@ def advice(found: Draft) -> tuple[str, ...]:
         return ()
     return (
         f"What {unknown} of them need is unknown: they don't run now, and limits say nothing where they add up to more",
-        "than there is. Start the stack once, then `opsctl init --force` again writes what they really use.",
+        "than there is; startup counts half of each. `opsctl init --force` while they run writes what they really use.",
     )
 
 

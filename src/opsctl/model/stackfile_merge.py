@@ -94,7 +94,9 @@ class _Merge:
 
     def fill(self) -> None:
         """Every service of compose, with what the stack file says, else x-opsctl, else the default."""
-        for name, service in self.compose.items():
+        # The stack file's order first: one-by-one services start in it, and compose sorts by name.
+        for name in dict.fromkeys((*(each for each in self.stack.services if each in self.compose), *self.compose)):
+            service = self.compose[name]
             ours = self.stack.services.get(name, Service(name))
             theirs = self._extension(service)
             values: dict[str, Any] = {}
