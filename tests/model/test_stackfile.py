@@ -116,6 +116,17 @@ def test_key_files_are_looked_for_from_the_stack_file(tmp_path: Path) -> None:
     assert droplet.known_hosts == "/etc/hosts.known"
 
 
+def test_a_key_with_nothing_behind_it_is_as_if_left_out() -> None:
+    services = "services:\n  a:\n  b: {phase: 1, memory: , gate: , then: , proof: }\n"
+    stack = read(f"version: 1\nrequires:\ndroplets:\n{services}alerts:\n")
+    assert stack.services["b"].gate == Gate()
+    assert stack.services["a"].phase is None
+    with pytest.raises(ConfigError, match=r"droplets\.a\.address: missing"):
+        read("version: 1\ndroplets: {a: {address: }}")
+    with pytest.raises(ConfigError, match=r"droplets\.a: nothing"):
+        read("version: 1\ndroplets: {a: }")
+
+
 # ---- look-up
 
 

@@ -47,7 +47,8 @@ class Entry(BaseModel):
     @classmethod
     def _without_extensions(cls, value: object) -> object:
         if isinstance(value, dict):
-            value = {key: item for key, item in value.items() if not str(key).startswith("x-")}
+            # A key with nothing behind it is one that was left out.
+            value = {key: item for key, item in value.items() if item is not None and not str(key).startswith("x-")}
         return cls.from_shorthand(value)
 
     @classmethod
@@ -206,11 +207,10 @@ class StackFile(Entry):
     def from_shorthand(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
-        filled: dict[str, Any] = {key: item for key, item in value.items() if item is not None}
-        redundant = filled.get("redundant")
+        redundant = value.get("redundant")
         if isinstance(redundant, dict) and isinstance(redundant.get("since"), str):
-            filled["redundant"] = _since_for_all(redundant)
-        return filled
+            return {**value, "redundant": _since_for_all(redundant)}
+        return value
 
 
 def _since_for_all(redundant: dict[str, Any]) -> dict[str, Any]:
