@@ -76,7 +76,14 @@ _PATTERNS: tuple[tuple[str, str, str], ...] = (
 
 def find_cause(looked: Diagnosis) -> Diagnosis:
     """The diagnosis with `cause` and `advice` filled in, as far as anything points anywhere."""
-    rules: tuple[Callable[[Diagnosis], tuple[str, str] | None], ...] = (_memory, _words, _disk, _status, _loop)
+    rules: tuple[Callable[[Diagnosis], tuple[str, str] | None], ...] = (
+        _memory,
+        _words,
+        _disk,
+        _health,
+        _status,
+        _loop,
+    )
     for rule in rules:
         answer = rule(looked)
         if answer:
@@ -117,6 +124,14 @@ def _fill(match: re.Match[str], text: str) -> str:
 def _disk(looked: Diagnosis) -> tuple[str, str] | None:
     if looked.disk_free is not None and looked.disk_free < _DISK_FULL:
         return f"the disk is full ({show_size(looked.disk_free)} free)", "on the droplet: df -h; docker system df"
+    return None
+
+
+def _health(looked: Diagnosis) -> tuple[str, str] | None:
+    bad = [result.output.strip() for result in looked.health_log if result.exit_code]
+    if looked.status == "running" and bad:
+        said = bad[-1].splitlines()[-1] if bad[-1] else "it says nothing"
+        return f"its health check fails: {said}", f"opsctl logs {looked.service}"
     return None
 
 

@@ -105,6 +105,7 @@ try_health() {
 }
 try_all() {
   local asked= good=
+  [ -z "${oneshot[$1]}" ] || { detail="still working"; return 1; }   # its exit is what counts, and the engine tells it
   if [ -n "${tcp[$1]}" ]; then asked=1; try_tcp "$1" "${tcp[$1]}" || return 1; fi
   if [ -n "${http_path[$1]}" ]; then asked=1; try_http "$1" || return 1; fi
   good=$detail
