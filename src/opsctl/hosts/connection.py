@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from opsctl.hosts import hostkeys, trust
 from opsctl.hosts.auth import AskPassphrase, log_in
 from opsctl.hosts.ssh_config import Address, Target, resolve
+from opsctl.hosts.vendor import load_paramiko
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, UnreachableError
 
@@ -104,7 +105,17 @@ def _tcp(target: Target, bound: Cancel) -> socket.socket:
         raise _no_way(target, error) from error
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return link
+    return _PromptSocket(fileno=link.detach())
+
+
+class _PromptSocket(socket.socket):
+    """Acknowledges at once: until a command runs, sshd holds back each answer for our acknowledgement of the last."""
+
+    def recv(self, *args: int) -> bytes:
+        data = super().recv(*args)
+        if hasattr(socket, "TCP_QUICKACK"):  # the kernel forgets it after a while
+            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return data
 
 
 def _through(transport: Transport, hop: Target, target: Target, bound: Cancel) -> Any:
@@ -158,6 +169,7 @@ def patiently(work: Callable[[], _Result], bound: Cancel) -> _Result:
 
 
 def _transport(sock: Any, target: Target, answers: Answers, bound: Cancel) -> Transport:
+    load_paramiko()
     from paramiko import Transport
 
     # paramiko reports to a logger what it also raises; without a handler Python would print it.

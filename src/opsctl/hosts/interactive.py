@@ -99,7 +99,7 @@ def _drain(channel: Channel) -> bool:
     while channel.recv_stderr_ready():
         _write(sys.stderr.fileno(), channel.recv_stderr(1 << 15))
     over = channel.eof_received or channel.closed
-    return over and not channel.recv_ready() and not channel.recv_stderr_ready()
+    return bool(over) and not channel.recv_ready() and not channel.recv_stderr_ready()
 
 
 def _write(fd: int, data: bytes) -> None:

@@ -15,6 +15,7 @@ from opsctl.hosts.failures import lost
 from opsctl.hosts.forward import Stream, listening, refused
 from opsctl.hosts.interactive import attach_channel
 from opsctl.hosts.ssh_config import Address, resolve
+from opsctl.hosts.vendor import execute, load_paramiko
 from opsctl.model.cancel import Cancel
 from opsctl.model.ports import Endpoint
 from opsctl.model.stack import Droplet
@@ -89,9 +90,9 @@ class SSHHost(AgentHost):
         hang_up(self._way)
 
     def _direct(self, target_host: str, target_port: int) -> Stream:
+        transport = self._connected(Cancel(_CHANNEL_BOUND))
         from paramiko import SSHException
 
-        transport = self._connected(Cancel(_CHANNEL_BOUND))
         where = (target_host, target_port)
         try:
             return transport.open_channel("direct-tcpip", where, ("127.0.0.1", 0), timeout=_CHANNEL_BOUND)
@@ -100,13 +101,13 @@ class SSHHost(AgentHost):
 
     def _open(self, argv: list[str], cancel: Cancel) -> Pipe:
         channel = self._channel(cancel)
-        patiently(lambda: channel.exec_command(f"exec {shlex.join(argv)}"), cancel.child(_CHANNEL_BOUND))
+        execute(channel, f"exec {shlex.join(argv)}")
         return ChannelPipe(channel)
 
     def _channel(self, cancel: Cancel) -> Channel:
+        transport = self._connected(cancel)
         from paramiko import SSHException
 
-        transport = self._connected(cancel)
         bound = cancel.child(_CHANNEL_BOUND)
         try:
             channel: Channel = patiently(lambda: transport.open_session(timeout=_CHANNEL_BOUND), bound)
@@ -120,6 +121,8 @@ class SSHHost(AgentHost):
         try:
             if not self._way or not self._way[-1].is_active():
                 hang_up(self._way)
+                # Importing paramiko takes as long as all the rest: OpenSSH and the network are asked meanwhile.
+                threading.Thread(target=load_paramiko, name="import").start()
                 self._way = dial(resolve(self._parsed, self._droplet), self._answers, cancel)
             return self._way[-1]
         finally:
