@@ -14,6 +14,7 @@ from opsctl.model.errors import StepFailed
 from opsctl.model.memory_facts import ContainerFacts, DiskUse, MemoryFacts
 
 RECORDED = Path(__file__).parent / "recorded"
+MACHINE = (RECORDED / "memory-v2-vm.txt").read_bytes()
 NESTED = (RECORDED / "memory-v1-nested.txt").read_bytes()
 
 
@@ -39,6 +40,26 @@ def test_a_recorded_droplet_on_cgroup_1_inside_a_container() -> None:
     assert facts.disk.images.count == 16
     assert facts.disk.build_cache == DiskUse(0, 0, 0)
     assert facts.disk.logs
+
+
+def test_a_recorded_machine_on_cgroup_2_with_systemd() -> None:
+    facts = collect.facts(MACHINE)
+    assert (facts.cgroup_version, facts.nested, facts.oom_source) == (2, False, "journal")
+    assert facts.pressure is not None
+    postgres = of(facts, "postgres").memory
+    assert postgres is not None
+    assert postgres.peak
+    assert postgres.kernel
+    assert postgres.limit == 256 << 20
+    assert {each.name for each in facts.daemons or ()} == {"dockerd", "containerd", "shims", "proxies"}
+    services = {each.name: each.anon for each in facts.services or ()}
+    assert services["ssh.service"] > 1_000_000
+    # The daemons have a row of their own: next to nothing of them is left in their units.
+    assert services.get("docker.service", 0) < 1_000_000
+    assert services.get("containerd.service", 0) < 1_000_000
+    own, host = facts.ooms or ()
+    assert (own.victim_id, own.scope, own.limit) == (of(facts, "eater").id, "limit", 40 << 20)
+    assert (host.victim_id, host.scope, host.largest_is_victim) == (of(facts, "hog").id, "host", True)
 
 
 def test_packed_and_plain_say_the_same() -> None:
@@ -192,3 +213,13 @@ def test_a_socket_that_nobody_listens_on(tmp_path: Path) -> None:
     facts = collect.facts(done.stdout)
     assert (facts.engine_problem, facts.engine_socket) == ("down", str(path))
     assert facts.containers == ()
+
+
+@pytest.mark.parametrize("recorded", [MACHINE, NESTED], ids=["machine", "nested"])
+def test_no_figure_of_a_whole_answer_is_lost(recorded: bytes) -> None:
+    facts = collect.facts(recorded)
+    assert None not in (facts.daemons, facts.services, facts.ooms, facts.uptime, facts.disk.volumes, facts.disk.logs)
+    for each in facts.containers:
+        assert (each.memory is None) == (not each.running)
+        assert each.restarts is not None
+        assert each.memory is None or None not in (each.memory.used, each.memory.unreclaimable, each.memory.peak)

@@ -42,6 +42,7 @@ def test_a_container_at_its_own_limit() -> None:
     assert (kill.victim_process, kill.invoked_by) == ("python3", "python3")
     assert kill.victim_bytes == (40448 + 5552) * 1024
     assert kill.limit == 40960 * 1024
+    assert kill.largest_is_victim
 
 
 def test_the_host_ran_out_and_the_largest_is_named() -> None:
@@ -52,6 +53,7 @@ def test_the_host_ran_out_and_the_largest_is_named() -> None:
     assert (kill.largest_process, kill.largest_bytes) == ("a b (c)", 200000 * 4096)
     assert (kill.victim_process, kill.invoked_by) == ("python3", "sshd")
     assert kill.limit is None
+    assert not kill.largest_is_victim
 
 
 def test_an_old_kernel() -> None:

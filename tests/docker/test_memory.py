@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import Droplet
+from tests.conftest import Droplet as Running
 
+from opsctl.docker import collect
+from opsctl.jobs.memory import report
+from opsctl.model.stack import Droplet, Stack
+
+RECORDED = Path(__file__).parent / "recorded"
 ANON, TMPFS = 120 << 20, 48 << 20
 IMAGE = "devtools/gateway-mcp:1"
 TOUCH = f"""
@@ -31,7 +36,7 @@ signal.sigwait(signals)
 """
 
 
-def reported(droplet: Droplet) -> dict[str, Any]:
+def reported(droplet: Running) -> dict[str, Any]:
     """The droplet's report as data."""
     (only,) = droplet.opsctl.json("memory", "report", "-d", droplet.name)["droplets"]
     result: dict[str, Any] = only["result"]
@@ -44,7 +49,7 @@ def named(report: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-def wait_for_line(droplet: Droplet, name: str, line: str) -> None:
+def wait_for_line(droplet: Running, name: str, line: str) -> None:
     """Until the container has printed the line."""
     until = time.monotonic() + 120
     while line not in droplet.sh(f"docker logs {name} 2>&1"):
@@ -52,7 +57,7 @@ def wait_for_line(droplet: Droplet, name: str, line: str) -> None:
         time.sleep(0.2)
 
 
-def assert_touched_memory_is_seen(droplet: Droplet) -> None:
+def assert_touched_memory_is_seen(droplet: Running) -> None:
     """N bytes of anonymous memory and M of tmpfs raise `held` and `used` by N + M, within 1 %."""
     droplet.sh(
         f"docker run -d --name toucher --network none --shm-size 64m -m 512m --entrypoint python3 {IMAGE} -c '{TOUCH}'"
@@ -74,20 +79,28 @@ def assert_touched_memory_is_seen(droplet: Droplet) -> None:
     assert ledger["containers"] - was["containers"] == pytest.approx(ANON + TMPFS, rel=0.02)
 
 
+@pytest.mark.parametrize("name", ["memory-v1-nested.txt", "memory-v2-vm.txt"])
+def test_the_ledger_of_a_recorded_droplet_adds_up(name: str) -> None:
+    here = Droplet("x", "local")
+    seen = report(collect.facts((RECORDED / name).read_bytes()), Stack(None, {"x": here}, {}), here).ledger
+    assert seen.residual == seen.total - sum(row.bytes or 0 for row in seen.rows)
+    assert abs(seen.residual_share or 1) < 0.05
+
+
 @pytest.mark.sandbox
-def test_touched_memory_is_seen_exactly(droplet: Droplet) -> None:
+def test_touched_memory_is_seen_exactly(droplet: Running) -> None:
     assert_touched_memory_is_seen(droplet)
 
 
 @pytest.mark.sandbox
-def test_the_ledger_of_a_droplet_adds_up(droplet: Droplet) -> None:
+def test_the_ledger_of_a_droplet_adds_up(droplet: Running) -> None:
     ledger = reported(droplet)["ledger"]
     assert ledger["residual"] == ledger["total"] - sum(row["bytes"] for row in ledger["rows"])
     assert abs(ledger["residual_share"]) < 0.05
 
 
 @pytest.mark.sandbox
-def test_an_oom_kill_is_told_with_victim_culprit_and_limit(droplet: Droplet) -> None:
+def test_an_oom_kill_is_told_with_victim_culprit_and_limit(droplet: Running) -> None:
     droplet.sh(
         f"docker run --name eater -m 40m --memory-swap 40m --network none --entrypoint python3 {IMAGE}"
         " -c 'x = bytearray(90 << 20)'",
@@ -105,7 +118,7 @@ def test_an_oom_kill_is_told_with_victim_culprit_and_limit(droplet: Droplet) -> 
 
 
 @pytest.mark.sandbox
-def test_every_form_of_the_report(droplet: Droplet, tmp_path: Path) -> None:
+def test_every_form_of_the_report(droplet: Running, tmp_path: Path) -> None:
     shown = droplet.opsctl("memory", "report", "-d", droplet.name)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "Where the RAM goes" in shown.stdout
@@ -121,7 +134,7 @@ def test_every_form_of_the_report(droplet: Droplet, tmp_path: Path) -> None:
 
 @pytest.mark.sandbox
 @pytest.mark.parametrize("user", ["alex", "deploy"])
-def test_users_without_root_see_what_they_may(droplet: Droplet, user: str) -> None:
+def test_users_without_root_see_what_they_may(droplet: Running, user: str) -> None:
     """alex reads through sudo; deploy may use the engine but not look into other users' processes."""
     stack = droplet.stack_file.parent / f"{user}.yaml"
     stack.write_text(droplet.stack_file.read_text().replace("root@", f"{user}@"))
@@ -139,7 +152,7 @@ def test_users_without_root_see_what_they_may(droplet: Droplet, user: str) -> No
 
 
 @pytest.mark.sandbox
-def test_an_engine_that_is_down_leaves_the_hosts_figures(droplet: Droplet) -> None:
+def test_an_engine_that_is_down_leaves_the_hosts_figures(droplet: Running) -> None:
     droplet.sh("droplet-service stop dockerd")
     try:
         document = droplet.opsctl.json("memory", "report", "-d", droplet.name)

@@ -189,7 +189,7 @@ def test_findings_are_ranked_by_megabytes_memory_first() -> None:
 
 def oom(victim: str, scope: str, **more: object) -> OomEvent:
     event = OomEvent(
-        "2026-11-20T19:26:07+00:00", 0, scope, victim * 8, "python3", 47 * MB, "", None, "java", 900 * MB, "x"
+        "2026-11-20T19:26:07+00:00", 0, scope, victim * 8, "python3", 47 * MB, "", None, "java", 900 * MB, False, "x"
     )
     return replace(event, **more)  # type: ignore[arg-type]
 
@@ -200,6 +200,7 @@ def test_oom_kills_by_a_containers_own_limit_and_by_the_host() -> None:
         oom("a", "limit", limit_id="a" * 8, limit=42 * MB),
         oom("b", "host"),
         oom("c", "host", boot=-1, time=""),
+        oom("b", "host", largest_is_victim=True),
     )
     seen = made(container("a", 20, 42), container("b", 90, 200), ooms=events)
     assert [(each.victim, each.culprit, each.scope) for each in seen.ooms or ()] == [
@@ -207,12 +208,13 @@ def test_oom_kills_by_a_containers_own_limit_and_by_the_host() -> None:
         ("a", "a", "limit"),
         ("b", "java", "host"),
         ("removed container cccccccc", "java", "host"),
+        ("b", "b (java)", "host"),
     ]
     texts = [each.text for each in seen.findings if each.kind == "oom"]
     assert any("killed 2 times" in text and "own limit of 42 MB" in text for text in texts)
-    assert any("java held most (900 MB)" in text for text in texts)
+    assert any("b (java) held most (900 MB)" in text for text in texts)
     assert any("before the last boot" in text for text in texts)
-    assert {each.label: each.oom_kills for each in seen.containers} == {"a": 2, "b": 1}
+    assert {each.label: each.oom_kills for each in seen.containers} == {"a": 2, "b": 2}
     assert "the host ran out" in seen.summary
 
 

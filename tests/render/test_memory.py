@@ -58,7 +58,9 @@ def on_terminal(shown: MemoryReport, width: int, *, colour: bool = False) -> str
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
-@pytest.mark.parametrize("make", [lambda: seen(), lambda: long_names(seen())], ids=["recorded", "long names"])
+@pytest.mark.parametrize(
+    "make", [seen, lambda: seen("memory-v2-vm.txt"), lambda: long_names(seen())], ids=["nested", "vm", "long names"]
+)
 def test_no_line_is_wider_than_the_terminal(width: int, make: object) -> None:
     shown = on_terminal(make(), width)  # type: ignore[operator]
     assert max(map(len, shown.splitlines())) <= width
@@ -84,7 +86,9 @@ def test_unknown_is_written_as_unknown() -> None:
     assert "unknown" in html_report([blind])
 
 
-@pytest.mark.parametrize("make", [lambda: seen(), lambda: long_names(seen())], ids=["recorded", "long names"])
+@pytest.mark.parametrize(
+    "make", [seen, lambda: seen("memory-v2-vm.txt"), lambda: long_names(seen())], ids=["nested", "vm", "long names"]
+)
 def test_chat_lines_have_forty_characters_at_most(make: object) -> None:
     text = text_report(make())  # type: ignore[operator]
     assert max(map(len, text.splitlines())) <= 40
@@ -133,7 +137,9 @@ def dump(page: str, width: int, tmp_path: Path) -> dict[str, int]:
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 @pytest.mark.parametrize("width", [320, 360, 768, 1280])
-@pytest.mark.parametrize("make", [lambda: seen(), lambda: long_names(seen())], ids=["recorded", "long names"])
+@pytest.mark.parametrize(
+    "make", [seen, lambda: seen("memory-v2-vm.txt"), lambda: long_names(seen())], ids=["nested", "vm", "long names"]
+)
 def test_the_page_fits_phones_and_desktops(width: int, make: object, tmp_path: Path) -> None:
     measured = dump(html_report([make()]), width, tmp_path)  # type: ignore[operator]
     assert measured["client"] <= width

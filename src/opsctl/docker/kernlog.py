@@ -16,7 +16,7 @@ _KILLED = re.compile(
     r"(?P<group>Memory cgroup out of memory: )?Killed process (?P<pid>\d+),? \(?(?P<name>[^)]*?)\)? total-vm"
 )
 _RESIDENT = re.compile(r"(?:anon|file|shmem)-rss:(\d+)kB")
-_TASK = re.compile(r"\[ *\d+\] +\d+ +\d+ +\d+ +(?P<rss>\d+)(?: +-?\d+)+ +(?P<name>.+)$")
+_TASK = re.compile(r"\[ *(?P<pid>\d+)\] +\d+ +\d+ +\d+ +(?P<rss>\d+)(?: +-?\d+)+ +(?P<name>.+)$")
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _PAGE = 4096
 
@@ -31,7 +31,7 @@ class _Draft:
     victim_path: str = ""
     limit_path: str = ""
     process: str = ""
-    tasks: list[tuple[int, str]] = field(default_factory=list)
+    tasks: list[tuple[int, str, str]] = field(default_factory=list)
 
 
 def parse_ooms(lines: Iterable[str], boot: int, known: Set[str] = frozenset()) -> tuple[OomEvent, ...]:
@@ -48,7 +48,7 @@ def parse_ooms(lines: Iterable[str], boot: int, known: Set[str] = frozenset()) -
             found.append(_event(draft, line, match, boot, known))
             # One invocation can kill several (memory.oom.group): they share what was read so far.
         elif match := _TASK.search(line):
-            draft.tasks.append((int(match["rss"]) * _PAGE, match["name"]))
+            draft.tasks.append((int(match["rss"]) * _PAGE, match["name"], match["pid"]))
     return tuple(found)
 
 
@@ -80,6 +80,7 @@ def _event(draft: _Draft, line: str, match: re.Match[str], boot: int, known: Set
         limit=draft.limit,
         largest_process=largest[1] if largest else "",
         largest_bytes=largest[0] if largest else None,
+        largest_is_victim=largest is not None and largest[2] == match["pid"],
         invoked_by=draft.invoked_by,
     )
 

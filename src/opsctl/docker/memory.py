@@ -9,7 +9,7 @@ from opsctl.model.memory_facts import MemoryFacts, MemorySample
 from opsctl.model.ports import Shell
 from opsctl.model.stack import Droplet
 
-_BOUND = 30.0
+_BOUND = 60.0
 
 
 class DockerMemory:

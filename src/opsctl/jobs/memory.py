@@ -120,7 +120,8 @@ def _oom(event: OomEvent, names: dict[str, str]) -> OomKill:
     """The culprit is who was over its own limit, or who held most when the host ran out."""
     victim = names.get(event.victim_id, f"removed container {event.victim_id[:12]}" if event.victim_id else "the host")
     own = event.scope == "limit"
-    culprit = names.get(event.limit_id, victim) if own else event.largest_process
+    largest = f"{victim} ({event.largest_process})" if event.largest_is_victim else event.largest_process
+    culprit = names.get(event.limit_id, victim) if own else largest
     return OomKill(
         time=event.time,
         boot=event.boot,

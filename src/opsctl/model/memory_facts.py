@@ -86,6 +86,7 @@ class OomEvent:
     limit: int | None
     largest_process: str
     largest_bytes: int | None
+    largest_is_victim: bool
     invoked_by: str
 
 
