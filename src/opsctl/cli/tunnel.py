@@ -41,7 +41,7 @@ def tunnel(
     """Reach a service's port from here, over the SSH connection.
 
     The port published on the droplet is used, else the container's own address, so nothing needs to be open to the
-    internet. Ctrl-C ends the tunnel (exit 0). Example: opsctl tunnel redis --exec 'redis-cli -p $OPSCTL_REDIS_PORT'
+    internet. Ctrl-C ends it (exit 0). Example: opsctl tunnel redis --exec 'redis-cli -p $OPSCTL_REDIS_PORT'
     """
     from opsctl.jobs.tunnel import parse_wish
 
@@ -92,7 +92,7 @@ def _show(droplet: str, tunnels: Sequence[Tunnel], *, as_json: bool) -> None:
 def _hold(session: Session) -> int:
     """Wait for the end. Ctrl-C is how a tunnel ends: 0; other signals keep their code.
 
-    Raises ConnectionLost when the connection under it is gone.
+    The look at the droplet makes a broken connection anew. Raises UnreachableError when that cannot be done.
     """
     from opsctl.model.ports import Script
 
