@@ -7,6 +7,8 @@ import io
 import json
 import socket
 import tarfile
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from opsctl.model.cancel import Cancel
@@ -41,7 +43,9 @@ class Container:
             return
         progress("handing the droplet's root filesystem to Docker")
         outer.docker("import", "-m", built.key, str(built.droplet), _image(built.key), cancel=cancel, timeout=300)
-        _drop_old_images(cancel)
+        _handed_over().mkdir(exist_ok=True)
+        (_handed_over() / built.key).touch()
+        _drop_old_images()
 
     def up(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
         """Start the droplet, made anew where it is not whole."""
@@ -96,10 +100,7 @@ class Container:
 
     def purge(self, progress: Progress) -> None:
         """Remove the droplets' images from the engine; one that is in use stays."""
-        if outer.unusable() is None:
-            _, tags, _ = outer.attempt("image", "ls", "-q", REPOSITORY)
-            for image in set(tags.split()):
-                outer.attempt("image", "rm", "-f", image)
+        _drop_images(sorted(path.name for path in _handed_over().glob("*")))
 
     def _start_again(self, spec: Spec, cancel: Cancel) -> None:
         code, _, error = outer.attempt("start", _container(spec), cancel=cancel, timeout=60)
@@ -169,7 +170,7 @@ def _image(key: str) -> str:
     return f"{REPOSITORY}:{key}"
 
 
-def _marker(spec: Spec) -> Any:
+def _marker(spec: Spec) -> Path:
     return spec.folder / "container.json"
 
 
@@ -238,8 +239,17 @@ def _age(shown: dict[str, Any]) -> str:
     return f"since {shown['State']['StartedAt'][:19]}Z{old}"
 
 
-def _drop_old_images(cancel: Cancel) -> None:
-    kept = {path.name.removeprefix("rootfs-") for path in cache_dir().glob("rootfs-*")}
-    tags = outer.docker("image", "ls", "--format", "{{.Tag}}", REPOSITORY, cancel=cancel).split()
-    for tag in set(tags) - kept:
-        outer.attempt("image", "rm", _image(tag), cancel=cancel)
+def _handed_over() -> Path:
+    """A file for every image that was made from this cache, named by its recipe's key."""
+    return cache_dir() / "images"
+
+
+def _drop_old_images() -> None:
+    _drop_images(sorted(path.name for path in _handed_over().glob("*") if not rootfs.is_cached(path.name)))
+
+
+def _drop_images(keys: Sequence[str]) -> None:
+    for key in keys:
+        code, _, error = outer.attempt("image", "rm", _image(key))
+        if code == 0 or "no such image" in error.lower():
+            (_handed_over() / key).unlink(missing_ok=True)

@@ -60,6 +60,11 @@ def ensure(progress: Progress, cancel: Cancel) -> Built:
     return built
 
 
+def is_cached(key: str) -> bool:
+    """Whether the build of a recipe is in the cache."""
+    return _complete(_built(key))
+
+
 def _built(key: str) -> Built:
     folder = cache_dir() / f"rootfs-{key}"
     return Built(key, folder / "droplet.tar", folder / "seed.tar")
