@@ -14,8 +14,14 @@ from opsctl.model.secret import Secret
 # command → where its result type lives
 RESULTS = {
     "config.show": "opsctl.jobs.config:ConfigReport",
+    "doctor": "opsctl.jobs.doctor_checks:Examination",
     "init": "opsctl.jobs.init:InitResult",
     "memory.report": "opsctl.model.memory:MemoryReport",
+    "restart": "opsctl.model.run:Changed",
+    "sandbox.status": "opsctl.sandbox.fleet:DropletStatus",
+    "startup": "opsctl.model.run:Changed",
+    "status": "opsctl.jobs.status_types:Status",
+    "stop": "opsctl.model.run:Changed",
 }
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
