@@ -66,7 +66,7 @@ def attach_channel(channel: Channel, command: str, *, tty: bool, cancel: Cancel)
 def _raw(fd: int) -> Iterator[None]:
     before = termios.tcgetattr(fd)
     try:
-        ttys.setraw(fd)
+        ttys.setraw(fd, termios.TCSADRAIN)  # the default throws away what was typed ahead
         yield
     finally:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
