@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,18 @@ from opsctl.model.stackfile import load_stack
 from opsctl.model.stackfile_load import read_stack
 
 pytestmark = pytest.mark.sandbox
+CLEAN = "docker ps -aq | xargs -r docker rm -fv >/dev/null; rm -rf /var/lib/opsctl"
 COMPOSE = "/opt/Dev-Tools/deploy/docker-compose.yml"
 
 
 @pytest.fixture(scope="module")
-def running(session_droplet: Any) -> Any:
-    """The droplet with three services up, started by compose itself."""
-    session_droplet.sh("docker ps -aq | xargs -r docker rm -fv >/dev/null; rm -rf /var/lib/opsctl")
+def running(session_droplet: Any) -> Iterator[Any]:
+    """The droplet with two services up, started by compose itself, and a container of nobody."""
+    session_droplet.sh(CLEAN)
     session_droplet.sh(f"docker compose -f {COMPOSE} up -d --no-build --pull never --wait postgres redis 2>&1")
     session_droplet.sh("docker run -d --name stray --network none $(docker image ls -q | head -1) sleep 600")
-    return session_droplet
+    yield session_droplet
+    session_droplet.sh(CLEAN)
 
 
 def test_a_stack_file_from_what_runs(running: Any, tmp_path: Path) -> None:
