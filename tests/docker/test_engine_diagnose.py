@@ -9,6 +9,7 @@ import pytest
 from opsctl.docker.diagnose import kernel_lines, oom_verdict, parse_diagnosis
 from opsctl.docker.facts import MARK
 from opsctl.docker.inspect import parse_containers
+from opsctl.model.engine import ProbeState
 from opsctl.model.operate import Diagnosis
 
 ID = "d55038a05d9372be11bb956bb14499a9b7150c1a9b6dd95d42443b9dde2a6ec8"
@@ -107,3 +108,10 @@ def test_nothing_is_invented() -> None:
 def test_an_answer_that_is_cut_short_is_no_crash() -> None:
     assert parse_diagnosis("s", "").status == "gone"
     assert parse_containers("") == ()
+
+
+def test_a_container_that_is_restarted_at_once_is_judged_by_how_it_ended() -> None:
+    inspect = json.dumps({"id": ID, "name": "/p-s-1", "state": {"Status": "running", "ExitCode": 0}})
+    output = f"{MARK} inspect\n{inspect}\n{MARK} rc 0\n"
+    found = parse_diagnosis("s", output, ProbeState("s", "restarting", "exit code 3, and its restart policy"))
+    assert (found.status, found.exit_code) == ("restarting", 3) and "exit code 3" in found.cause

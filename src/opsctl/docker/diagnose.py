@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from opsctl.docker.diagnose_causes import find_cause
 from opsctl.docker.facts import MARK, parse_meminfo, split
 from opsctl.docker.inspect import TEMPLATE, parse_containers
-from opsctl.model.engine import Container
+from opsctl.model.engine import Container, ProbeState
 from opsctl.model.operate import Diagnosis
 from opsctl.model.ports import Script
 
@@ -27,8 +28,11 @@ def diagnose_script(container: str, socket: str) -> Script:
     return Script(_text(), (MARK, TEMPLATE, socket, container, str(LOG_LINES)))
 
 
-def parse_diagnosis(service: str, output: str) -> Diagnosis:
-    """What the script printed, with the likely cause in words."""
+_EXIT = re.compile(r"exit code (\d+)")
+
+
+def parse_diagnosis(service: str, output: str, seen: ProbeState | None = None) -> Diagnosis:
+    """What the script printed, with the likely cause in words. What was `seen` to end counts, not its next start."""
     sections = split(output)
 
     def text(name: str) -> str:
@@ -36,6 +40,9 @@ def parse_diagnosis(service: str, output: str) -> Diagnosis:
 
     found = parse_containers(text("inspect"))
     container = found[0] if found else None
+    ended = _EXIT.search(seen.detail) if seen and seen.state in ("exited", "restarting", "oom") else None
+    if container and ended and container.status in ("running", "restarting"):
+        container = replace(container, status="restarting", exit_code=int(ended[1]))
     kernel = kernel_lines(text("kernel"), container.id if container else "", uptime(text("uptime")))
     looked = Diagnosis(
         service=service,

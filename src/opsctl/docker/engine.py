@@ -149,9 +149,9 @@ class DockerEngine:
         """Read everything about a failed service in one call; changes nothing."""
         return diagnose.diagnose_script(container, self._socket)
 
-    def parse_diagnosis(self, service: str, output: str) -> Diagnosis:
-        """What `diagnose` printed, with the likely cause."""
-        return diagnose.parse_diagnosis(service, output)
+    def parse_diagnosis(self, service: str, output: str, *, seen: ProbeState | None = None) -> Diagnosis:
+        """What `diagnose` printed, with the likely cause; `seen` is what a probe saw before."""
+        return diagnose.parse_diagnosis(service, output, seen)
 
     def usage(self, containers: Sequence[Container]) -> Script:
         """Read what these running containers use now, from their cgroups."""

@@ -8,6 +8,7 @@ interval=$1 since=$2 settle=$3 socket=$4 direct=$5; shift 5
 [ -n "$since" ] || since=$EPOCHREALTIME
 exec 8<> <(:)   # never readable: `read -t` on it is a sleep that forks nothing
 began=${EPOCHREALTIME/./}; began=$((began / 1000))
+available() { local w v; while read -r w v _; do [ "$w" != MemAvailable: ] || { printf '@@available %s\n' "$v"; break; }; done </proc/meminfo; }
 now() { local t=${EPOCHREALTIME/./}; now=$((t / 1000 - began)); }
 say() { local text=${3//$'\n'/ }; printf '@@probe %s %s %s\n' "$1" "$2" "${text:0:300}"; }
 
@@ -172,6 +173,8 @@ trap end EXIT; trap 'exit 143' TERM INT HUP
 settled() { # service, state, detail
   [ "${state_of[$1]:-}" != done ] || return 0
   if [ -z "${watched[$1]:-}" ]; then pending=$((pending - 1)); state_of[$1]=done; fi
+  # The memory comes before the verdict: the next phase may be judged by it as soon as the verdict is read.
+  [ "$2" != passed ] || available
   say "$1" "$2" "$3"
   [ "$2" = passed ] || [ -n "${tolerant[$1]:-}" ] || failed=1
 }
@@ -195,7 +198,7 @@ while IFS='|' read -r i state code oom health start mode ips ports restart; do
   esac
 done < <(look)
 for s in "${service_of[@]}"; do [ -n "${seen[$s]:-}" ] || { pending=$((pending + 1)); settled "$s" gone "the container is not there any more"; }; done
-[ "$pending" -gt 0 ] || [ "$settle" != 0 ] || [ -n "$failed" ] || { while read -r w v _; do [ "$w" = MemAvailable: ] && printf '@@available %s\n' "$v"; done </proc/meminfo; exit 0; }
+[ "$pending" -gt 0 ] || [ "$settle" != 0 ] || [ -n "$failed" ] || exit 0
 died() { # service, exit code
   local oom; oom=$(docker container inspect --format '{{.State.OOMKilled}}' "${id[$1]:-}" 2>/dev/null)
   if [ "$2" = 0 ] && [ -n "${oneshot[$1]:-}" ]; then settled "$1" passed "done, exit code 0"
@@ -239,5 +242,5 @@ while [ -z "$failed" ]; do
     [ "${state_of[$s]:-}" = done ] || [ "$now" -lt $((within[$s] + 3000)) ] || settled "$s" timeout "the probe itself hangs"
   done
 done
-while read -r w v _; do [ "$w" = MemAvailable: ] && printf '@@available %s\n' "$v"; done </proc/meminfo
+available
 exit 0

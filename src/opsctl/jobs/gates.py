@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from opsctl.jobs.gates_memory import Room, arithmetic, fits, refusal, rooms
-from opsctl.jobs.gates_probe import Probing, Watch, diagnose, spec
+from opsctl.jobs.gates_probe import Probing, Seen, Watch, diagnose, spec
 from opsctl.jobs.startup_actions import AwaitGate, Create, Keep, MemoryGate, Remove, RunThen, Settle, Start, Stop
 from opsctl.model.cancel import Cancel
 from opsctl.model.engine import StackFacts
@@ -58,9 +58,8 @@ class Operations:
         self._opsctl = opsctl
         self._ids = {name: found.id for name in facts.compose if (found := facts.of(name)) is not None}
         self._created: dict[str, str] = {}
-        self._up: dict[str, str] = {}
         self._since = ""
-        self._available = (facts.memory.available, time.monotonic())
+        self._seen = Seen({}, (facts.memory.available, time.monotonic()))
 
     def handlers(self) -> Mapping[str, Handler]:
         """What the executor calls, by kind of action."""
@@ -79,13 +78,13 @@ class Operations:
     @property
     def available(self) -> int:
         """The last MemAvailable seen, in bytes."""
-        return self._available[0]
+        return self._seen.memory[0]
 
     def _keep(self, batch: Batch) -> None:
         for step in batch.steps:
             container = self._facts.of(step.service)
             if container is not None and container.status == "running":
-                self._up[step.service] = container.id
+                self._seen.up[step.service] = container.id
         batch.board.settle(
             {
                 step.id: Verdict(Outcome.UNCHANGED, step.action.state)
@@ -136,11 +135,11 @@ class Operations:
             batch.failed(step.id, error)
 
     def _fresh(self, batch: Batch) -> int:
-        value, at = self._available
+        value, at = self._seen.memory
         if time.monotonic() - at > _FRESH:
             answer = batch.read(_MEMINFO, timeout=15.0)
             value = next(filter(None, map(self._engine.parse_available, answer.text.splitlines())), value)
-            self._available = (value, time.monotonic())
+            self._seen.available(value)
         return value
 
     def _rooms(self, batch: Batch) -> tuple[Room, ...]:
@@ -197,11 +196,7 @@ class Operations:
             specs[step.service] = spec(
                 step, self._ids.get(step.service, ""), container.ports if container else self._ports(step.service)
             )
-        self._probe(batch, Probing(self._engine, batch, specs, self._watch(batch), self._step_of))
-        for step in batch.steps:
-            action = step.action
-            if isinstance(action, AwaitGate) and not action.one_shot:
-                self._up[step.service] = specs[step.service].container
+        Probing(self._engine, batch, specs, self._watch(batch), self._seen, self._step_of).run()
 
     def _ports(self, service: str) -> dict[int, tuple[str, int]]:
         compose = self._facts.compose.get(service)
@@ -209,12 +204,7 @@ class Operations:
 
     def _watch(self, batch: Batch, settle: float = 0.0) -> Watch:
         own = {step.service for step in batch.steps}
-        return Watch(self._since, {name: each for name, each in self._up.items() if name not in own}, settle)
-
-    def _probe(self, batch: Batch, probing: Probing) -> None:
-        probing.run()
-        if probing.available is not None:
-            self._available = (probing.available, time.monotonic())
+        return Watch(self._since, {name: each for name, each in list(self._seen.up.items()) if name not in own}, settle)
 
     def _step_of(self, service: str) -> str:
         ids = {step.id for step in self._plan.steps}
@@ -223,8 +213,8 @@ class Operations:
     def _settle(self, batch: Batch) -> None:
         (step,) = batch.steps
         assert isinstance(step.action, Settle)
-        probing = Probing(self._engine, batch, {}, self._watch(batch, step.action.seconds), self._step_of)
-        self._probe(batch, probing)
+        watch = self._watch(batch, step.action.seconds)
+        Probing(self._engine, batch, {}, watch, self._seen, self._step_of).run()
         batch.done(step, Outcome.UNCHANGED, "nothing fell over")
 
     def _stop(self, batch: Batch) -> None:
@@ -241,7 +231,7 @@ class Operations:
         good: dict[str, Verdict] = {}
         for step in batch.steps:
             wrong = said.get(ids[step.service], answer.error_text or "no answer") if ids[step.service] else ""
-            self._up.pop(step.service, None)
+            self._seen.up.pop(step.service, None)
             if wrong:
                 batch.failed(
                     step.id, StepFailed(f"{step.service} could not be stopped", why=wrong, next="opsctl status")
@@ -249,7 +239,7 @@ class Operations:
             else:
                 good[step.id] = Verdict(Outcome.CHANGED, "stopped")
         batch.board.settle(good)
-        self._available = (self._available[0], 0.0)
+        self._seen.memory = (self._seen.memory[0], 0.0)  # what was stopped gave something back
 
     def _remove(self, batch: Batch) -> None:
         (step,) = batch.steps

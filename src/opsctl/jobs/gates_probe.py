@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,6 +38,18 @@ class Watch:
     settle: float = 0.0
 
 
+@dataclass
+class Seen:
+    """What a run knows by now: what is up (service → container id), and the memory, in bytes, with its time."""
+
+    up: dict[str, str]
+    memory: tuple[int, float]
+
+    def available(self, value: int) -> None:
+        """Note a reading of MemAvailable."""
+        self.memory = (value, time.monotonic())
+
+
 def spec(step: Step, container: str, ports: Mapping[int, tuple[str, int]]) -> ProbeSpec:
     """What to ask for a step's service."""
     action = step.action
@@ -54,17 +67,17 @@ class Probing:
         batch: Batch,
         specs: Mapping[str, ProbeSpec],
         watch: Watch,
+        seen: Seen,
         step_of: Callable[[str], str],
     ) -> None:
         self._engine = engine
         self._batch = batch
         self._specs = specs
         self._watch = watch
+        self._seen = seen
         self._step_of = step_of  # the step that stands for a service that was up already
         self._open = {step.service: step for step in batch.steps if step.service}
         self._last: dict[str, str] = {}
-        self.available: int | None = None
-        self.passed: list[str] = []
 
     def run(self) -> None:
         """Until all have passed or one that matters has failed."""
@@ -104,7 +117,8 @@ class Probing:
         self._batch.board.settle(verdicts)
 
     def _take(self, line: str) -> ProbeState | None:
-        self.available = self._engine.parse_available(line) or self.available
+        if available := self._engine.parse_available(line):
+            self._seen.available(available)
         state = self._engine.parse_probe(line)
         if state is None:
             return None
@@ -115,7 +129,9 @@ class Probing:
             return None
         if state.state == "passed" and step is not None:
             del self._open[state.service]
-            self.passed.append(state.service)
+            # Noted before it is told: the next phase begins as soon as it is, and watches what is up.
+            if isinstance(step.action, AwaitGate) and not step.action.one_shot:
+                self._seen.up[state.service] = self._specs[state.service].container
             self._batch.done(step, Outcome.UNCHANGED, state.detail)
             return None
         return state
@@ -123,17 +139,19 @@ class Probing:
     def _failure(self, state: ProbeState) -> tuple[str, Verdict]:
         step = self._open.pop(state.service, None)
         container = self._specs[state.service].container if step else self._watch.up.get(state.service, "")
-        diagnosis = diagnose(self._engine, self._batch, state.service, container)
+        diagnosis = diagnose(self._engine, self._batch, state.service, container, state)
         error = gate_error(state, diagnosis, before=self._last.get(state.service, ""), was_up=step is None)
         name = step.id if step else self._step_of(state.service)
         return name, Verdict(Outcome.FAILED, error.info.what.partition(": ")[2], error, diagnosis)
 
 
-def diagnose(engine: Operator, batch: Batch, service: str, container: str) -> Diagnosis | None:
+def diagnose(
+    engine: Operator, batch: Batch, service: str, container: str, seen: ProbeState | None = None
+) -> Diagnosis | None:
     """One look at a service that failed; None when even that cannot be had."""
     with suppress(OpsError):
         answer = batch.read(engine.diagnose(service, container), timeout=_DIAGNOSIS)
-        return engine.parse_diagnosis(service, answer.text)
+        return engine.parse_diagnosis(service, answer.text, seen=seen)
     return None
 
 

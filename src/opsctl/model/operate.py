@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from opsctl.model.cancel import Cancel
-from opsctl.model.engine import Container, Engine, HealthResult, MemInfo, ProbeSpec, StackFacts
+from opsctl.model.engine import Container, Engine, HealthResult, MemInfo, ProbeSpec, ProbeState, StackFacts
 from opsctl.model.plan import GuardFact
 from opsctl.model.ports import Script
 from opsctl.model.stack import Then
@@ -102,8 +102,11 @@ class Operator(Engine, Protocol):
         """Read everything about a failed service in one call; changes nothing."""
         ...
 
-    def parse_diagnosis(self, service: str, output: str) -> Diagnosis:
-        """What `diagnose` printed, with the likely cause."""
+    def parse_diagnosis(self, service: str, output: str, *, seen: ProbeState | None = None) -> Diagnosis:
+        """What `diagnose` printed, with the likely cause.
+
+        `seen` is what a probe saw before: a container that is restarted at once may look fine by now.
+        """
         ...
 
     def usage(self, containers: Sequence[Container]) -> Script:

@@ -120,7 +120,7 @@ class Moving:
             self._follow(event)
         text = line_of(event, many=self._many)
         if text is not None:
-            self._live.console.print(Text.from_markup("") + text, soft_wrap=True)
+            self._live.console.print(text, soft_wrap=True)
 
     def _follow(self, event: Event) -> None:
         if isinstance(event, StepStarted) and event.step.partition(":")[0] not in ("keep", *_QUIET):

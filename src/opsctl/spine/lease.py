@@ -66,10 +66,11 @@ def _begin(lease: Lease, cancel: Cancel) -> None:
 
 
 def _end(lease: Lease, seconds: float) -> None:
-    outcome = {ExitCode.DONE: "done", ExitCode.INTERRUPTED: "interrupted", ExitCode.TERMINATED: "interrupted"}
+    signalled = (ExitCode.INTERRUPTED, ExitCode.TERMINATED, ExitCode.HANGUP)
+    outcome = "interrupted" if lease.exit_code in signalled else "failed" if lease.exit_code else "done"
     line = audit.end(
         lease.entry.run_id,
-        outcome=outcome.get(lease.exit_code, "failed"),
+        outcome=outcome,
         exit_code=int(lease.exit_code),
         seconds=seconds,
         detail=lease.detail,
