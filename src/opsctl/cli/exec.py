@@ -27,8 +27,8 @@ def run_command(
 ) -> None:
     """Run a command inside a service's container.
 
-    stdin is passed on (`echo SELECT 1 | opsctl exec postgres -- psql -U devtools`), a terminal too, and the exit
-    status is the command's own.
+    stdin is passed on, a terminal too, and the exit status is the command's
+    own: echo SELECT 1 | opsctl exec postgres -- psql -U devtools
     """
     from opsctl.jobs import exec as job
     from opsctl.jobs.containers import read, running

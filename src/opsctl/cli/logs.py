@@ -53,8 +53,9 @@ def logs(
 ) -> None:
     """Log lines of one or several services, in the order of time (UTC).
 
-    Without names: all services of the stack. With -f a service that is restarted or made anew is taken up again.
-    Lines are shown as the services wrote them; what a terminal would act on is taken out.
+    Without names: all services of the stack. With -f a service that is
+    restarted or made anew is taken up again. Lines are shown as the services
+    wrote them; only what a terminal would act on is taken out.
     """
     from opsctl.jobs.logs import query
     from opsctl.render.logs import LogPrinter

@@ -40,8 +40,11 @@ def tunnel(
 ) -> None:
     """Reach a service's port from here, over the SSH connection.
 
-    The port published on the droplet is used, else the container's own address, so nothing needs to be open to the
-    internet. Ctrl-C ends it (exit 0). Example: opsctl tunnel redis --exec 'redis-cli -p $OPSCTL_REDIS_PORT'
+    The port published on the droplet is used, else the container's own
+    address: nothing needs to be open to the internet. A connection that
+    breaks is made anew. Ctrl-C ends it (exit 0).
+
+    For one command: opsctl tunnel redis --exec 'redis-cli -p $OPSCTL_REDIS_PORT'
     """
     from opsctl.jobs.tunnel import parse_wish
 
