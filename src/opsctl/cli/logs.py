@@ -51,11 +51,11 @@ def logs(
     droplets: DropletOption = None,
     verbose: VerboseOption = 0,
 ) -> None:
-    """Log lines of one or several services, in the order of time (UTC).
+    """Log lines of one or several services.
 
-    Without names: all services of the stack. With -f a service that is
-    restarted or made anew is taken up again. Lines are shown as the services
-    wrote them; only what a terminal would act on is taken out.
+    In the order of time (UTC); without names, all services of the stack. With
+    -f a service that is restarted or made anew is taken up again. Lines are
+    shown as they were written; only what a terminal acts on is taken out.
     """
     from opsctl.jobs.logs import query
     from opsctl.render.logs import LogPrinter

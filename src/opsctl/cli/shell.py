@@ -20,9 +20,9 @@ def shell(
     droplets: DropletOption = None,
     verbose: VerboseOption = 0,
 ) -> None:
-    """Open a shell inside a service's container: bash where it has one, else sh.
+    """Open a shell inside a service's container.
 
-    The exit status is the shell's own.
+    bash where the container has one, else sh; the exit status is its own.
     """
     from opsctl.jobs.containers import read, running
     from opsctl.jobs.exec import shell_argv

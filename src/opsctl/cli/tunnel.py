@@ -38,11 +38,11 @@ def tunnel(
     droplets: DropletOption = None,
     verbose: VerboseOption = 0,
 ) -> None:
-    """Reach a service's port from here, over the SSH connection.
+    """Reach a service's port from here.
 
-    The port published on the droplet is used, else the container's own
-    address: nothing needs to be open to the internet. A connection that
-    breaks is made anew. Ctrl-C ends it (exit 0).
+    Over the SSH connection, to the port published on the droplet, else to the
+    container's own address: nothing needs to be open to the internet. A
+    connection that breaks is made anew. Ctrl-C ends it (exit 0).
 
     For one command: opsctl tunnel redis --exec 'redis-cli -p $OPSCTL_REDIS_PORT'
     """
