@@ -143,6 +143,15 @@ def test_closing_the_host_ends_what_ran_on_it(host: AgentHost, cancel: Cancel) -
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("box: ")]
 
 
+def test_what_a_script_leaves_behind_ends_with_it(host: AgentHost, cancel: Cancel) -> None:
+    left, kept = mark(), mark()
+    try:
+        done = host.run(Script(f"{left} & setsid {kept} & sleep 0.2; exit 5"), cancel=cancel, timeout=20)
+        assert done.code == 5 and eventually(lambda: not running(left)) and running(kept)
+    finally:
+        subprocess.run(["pkill", "-f", f"^{kept}"], check=False)
+
+
 def test_other_scripts_go_on_when_one_is_killed(host: AgentHost, cancel: Cancel) -> None:
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(lambda: host.run(Script("sleep 1.5; echo fine"), cancel=cancel, timeout=30))

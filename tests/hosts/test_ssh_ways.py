@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import shutil
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -16,7 +18,15 @@ from tests.hosts.support import Sshd, eventually, free_port, ssh_host
 from opsctl.hosts.base import AgentHost
 from opsctl.hosts.ssh_config import Address, resolve
 from opsctl.model.cancel import Cancel
-from opsctl.model.errors import ConfigError, ConnectionLost, ExitCode, Interrupted, OpsError, UnreachableError
+from opsctl.model.errors import (
+    ConfigError,
+    ConnectionLost,
+    ExitCode,
+    Interrupted,
+    OpsError,
+    StepFailed,
+    UnreachableError,
+)
 from opsctl.model.ports import Script
 from opsctl.model.stack import Droplet
 
@@ -295,3 +305,34 @@ def test_one_connection_for_everything(make_sshd: Callable[..., Sshd], state: Pa
     assert log.count("Accepted publickey") == 1
     host.close()
     assert eventually(lambda: not server.sessions())
+
+
+def test_a_network_that_goes_silent_is_noticed(make_sshd: Callable[..., Sshd], state: Path) -> None:
+    server, cancel = make_sshd(), Cancel(60)
+    host = ssh_host(server.droplet(), state, silence=2, heartbeat=0.5)
+    host.run(Script("true"), cancel=cancel, timeout=20)
+    (session,) = server.sessions()
+    os.kill(session, signal.SIGSTOP)
+    with pytest.raises(ConnectionLost) as caught:
+        host.run(Script("true"), cancel=cancel, timeout=40)
+    assert "nothing heard for 2 s" in caught.value.info.why
+    host.close()
+    os.kill(session, signal.SIGCONT)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a /dev/shm of one megabyte")
+def test_more_output_than_the_host_can_hold(make_sshd: Callable[..., Sshd], state: Path) -> None:
+    small = 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"'
+    try:
+        server = make_sshd(wrap=("unshare", "-m", "--propagation", "private", "bash", "-c", small, "-"))
+    except AssertionError:
+        pytest.skip("no mount namespaces here")
+    host, cancel = ssh_host(server.droplet(), state), Cancel(60)
+    for size in (900_000, 3_000_000):
+        with pytest.raises(StepFailed) as caught:
+            host.run(Script('head -c "$1" /dev/zero', (str(size),)), cancel=cancel, timeout=30)
+        assert caught.value.info.code == "output-too-large"
+    assert host.run(Script("echo on"), cancel=cancel, timeout=20).text == "on\n"
+    lines = host.stream(Script('head -c "$1" /dev/zero | tr "\\0" "\\n"', ("3000000",)), cancel=cancel, timeout=60)
+    assert sum(1 for _ in lines) == 3_000_000
+    host.close()

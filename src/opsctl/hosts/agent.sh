@@ -3,7 +3,7 @@
 #   k ID (end it) · l ID LENGTH, then folder, scope and holder (take a lease) · u ID (give it back) · q
 # Answers on stdout, a line each, none longer than 1000 bytes so that writers side by side never tear each other's:
 #   o/e ID BASE64 (output) · =/+ ID TEXT (a streamed line, or a part of one) · x ID STATUS · f ID · g ID … · p · z
-export LC_ALL=C
+export LC_ALL=C PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/snap/bin
 trap : PIPE HUP INT
 trap _o_end TERM
 set -m
@@ -54,6 +54,12 @@ _o_lines() { # id; `P` ends a last line that its writer did not, so that the nex
   if [[ -n $_o_stdbuf ]]; then stdbuf -oL sed "$s"; else sed -u "$s"; fi
 }
 
+_o_sweep() { # what a script left running would write into the next one's output; `setsid` is for who must stay
+  trap : TERM
+  kill -TERM 0
+  trap - TERM
+}
+
 _o_job() { # id slot kind text stdin; the lock of its lease stays open in it, so that what still runs keeps the lease
   local f=$_o_dir/$2 c fd
   for fd in "${!_o_fds[@]}"; do
@@ -62,9 +68,11 @@ _o_job() { # id slot kind text stdin; the lock of its lease stays open in it, so
   if [[ $3 = s ]]; then
     (_o_eval "$4" "$5") 2>"$f.e" | _o_lines "$1"
     c=${PIPESTATUS[0]}
+    _o_sweep
   else
     (_o_eval "$4" "$5") >"$f.o" 2>"$f.e"
     c=$?
+    _o_sweep
     _o_send o "$1" "$f.o"
   fi
   _o_send e "$1" "$f.e"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _TRIES: Final = 3
 _KEEPALIVE: Final = 15
+_UNACKNOWLEDGED: Final = 45_000
 _MAX_HOPS: Final = 8
 _Result = TypeVar("_Result")
 
@@ -105,6 +106,8 @@ def _tcp(target: Target, bound: Cancel) -> socket.socket:
         raise _no_way(target, error) from error
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # what nobody acknowledges for so long (ms), nobody will
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED)
     return _PromptSocket(fileno=link.detach())
 
 

@@ -80,7 +80,7 @@ class LocalHost(AgentHost):
 
     def interactive(self, argv: Sequence[str], *, tty: bool, cancel: Cancel) -> int:
         """As Host.interactive; the child shares this process's terminal."""
-        words = ["sudo", *argv] if self.privilege(cancel=cancel).sudo else list(argv)
+        words = ["sudo", "-n", "--", *argv] if self.privilege(cancel=cancel).sudo else list(argv)
         return attach(words, cancel)
 
     def _open(self, argv: list[str], cancel: Cancel) -> Pipe:

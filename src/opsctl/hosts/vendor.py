@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import shutil
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from paramiko import Channel
+
+
+_LOADING = threading.Lock()  # a fleet's threads come here at the same time
 
 
 def load_paramiko() -> None:
@@ -16,14 +20,15 @@ def load_paramiko() -> None:
 
     That leaves out asyncio, unittest and 100 modules more: 40 ms and 6 MB. Without OpenSSH its reader is ours too.
     """
-    aside = "invoke" not in sys.modules and "paramiko" not in sys.modules and shutil.which("ssh") is not None
-    if aside:
-        sys.modules["invoke"] = None  # type: ignore[assignment]
-    try:
-        importlib.import_module("paramiko")
-    finally:
+    with _LOADING:
+        aside = "invoke" not in sys.modules and "paramiko" not in sys.modules and shutil.which("ssh") is not None
         if aside:
-            del sys.modules["invoke"]
+            sys.modules["invoke"] = None  # type: ignore[assignment]
+        try:
+            importlib.import_module("paramiko")
+        finally:
+            if aside:
+                del sys.modules["invoke"]
 
 
 def execute(channel: Channel, command: str) -> None:

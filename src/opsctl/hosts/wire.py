@@ -23,8 +23,8 @@ if [ "$2" = auto ]; then
   _o_way=direct
   if [ "$UID" != 0 ]; then
     _o_way=sudo
-    for _o_s in ${4:+"$4"} "${DOCKER_HOST#unix://}" "$XDG_RUNTIME_DIR/docker.sock" "/run/user/$UID/docker.sock" \
-        /var/run/docker.sock; do
+    for _o_s in ${4:+"${4#unix://}"} "${DOCKER_HOST#unix://}" "$XDG_RUNTIME_DIR/docker.sock" \
+        "/run/user/$UID/docker.sock" /var/run/docker.sock; do
       [ -S "$_o_s" ] && _o_engine=1 && [ -w "$_o_s" ] && _o_way=direct && break
     done
   fi
