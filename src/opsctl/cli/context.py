@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -111,8 +112,6 @@ class Context:
     @property
     def command_line(self) -> str:
         """This call as it was typed, for `next` lines."""
-        import shlex
-
         return self.redact(shlex.join(["opsctl", *self.process.argv]))
 
     @contextmanager
@@ -139,11 +138,14 @@ class Context:
 
     def one(self) -> Droplet:
         """The one droplet of a command that can only talk to one. Raises UsageError."""
-        chosen = self.droplets(reading=False)
+        chosen = self.droplets(reading=True)
         if len(chosen) != 1:
+            command, *rest = self.process.argv
+            typed = self.redact(shlex.join(["opsctl", command, "-d", chosen[0].name, *rest]))
             raise UsageError(
-                f"this command talks to one droplet, and {len(chosen)} are named",
-                next=f"name one of: {', '.join(each.name for each in chosen)}",
+                f"this command talks to one droplet, and there are {len(chosen)}",
+                why=", ".join(each.name for each in chosen),
+                next=f"name one of them: -d {chosen[0].name}" if self._named else typed,
             )
         return chosen[0]
 
