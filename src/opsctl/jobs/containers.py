@@ -81,8 +81,9 @@ class Containers:
         raise self._unknown(name)
 
     def _unknown(self, name: str) -> UsageError:
-        known = sorted({*self.services, *(each.label for each in self.of_stack()), *(each.name for each in self.found)})
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        own = {each.id for each in self.of_stack() if each.service}
+        known = sorted({*self.services, *(each.label if each.id in own else each.name for each in self.found)})
+        near = difflib.get_close_matches(name, {*known, *(each.name for each in self.found)}, n=3, cutoff=0.5)
         return UsageError(
             f"no service or container is called {name!r}",
             why=f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(known) or 'none'}",
