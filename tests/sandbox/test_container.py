@@ -246,7 +246,7 @@ def test_reset_makes_it_anew_at_the_same_address(box: Box) -> None:
     assert box.ssh("test -e /root/gone").returncode == 1
 
 
-@pytest.mark.parametrize("step", ["filling", "starting", "waits for its"])
+@pytest.mark.parametrize("step", ["filling", "waits for its"])
 def test_one_that_was_killed_half_way_is_mended(opsctl: Opsctl, step: str) -> None:
     name = f"half{os.getpid()}"
     try:

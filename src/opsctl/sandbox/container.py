@@ -15,6 +15,7 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, DeadlineExceeded, OpsError, StepFailed
 from opsctl.sandbox import outer, procs, rootfs
 from opsctl.sandbox.kinds import Condition, PortTaken, Power, Progress, Seen, Spec
+from opsctl.sandbox.locks import locked
 from opsctl.sandbox.paths import cache_dir, state_dir
 
 REPOSITORY = "opsctl-sandbox"
@@ -41,11 +42,14 @@ class Container:
         built = rootfs.ensure(progress, cancel)
         if outer.has_image(_image(built.key), cancel):
             return
-        progress("handing the droplet's root filesystem to Docker")
-        outer.docker("import", "-m", built.key, str(built.droplet), _image(built.key), cancel=cancel, timeout=300)
-        _handed_over().mkdir(exist_ok=True)
-        (_handed_over() / built.key).touch()
-        _drop_old_images()
+        with locked(cache_dir() / "image.lock", "hands the droplet's image to Docker", progress, cancel):
+            if outer.has_image(_image(built.key), cancel):
+                return
+            progress("handing the droplet's root filesystem to Docker")
+            outer.docker("import", "-m", built.key, str(built.droplet), _image(built.key), cancel=cancel, timeout=300)
+            _handed_over().mkdir(exist_ok=True)
+            (_handed_over() / built.key).touch()
+            _drop_old_images()
 
     def up(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
         """Start the droplet, made anew where it is not whole."""
