@@ -36,9 +36,9 @@ signal.sigwait(signals)
 """
 
 
-def reported(droplet: Running) -> dict[str, Any]:
+def reported(droplet: Running, *options: str) -> dict[str, Any]:
     """The droplet's report as data."""
-    (only,) = droplet.opsctl.json("memory", "report", "-d", droplet.name)["droplets"]
+    (only,) = droplet.opsctl.json("memory", "report", "-d", droplet.name, *options)["droplets"]
     result: dict[str, Any] = only["result"]
     return result
 
