@@ -163,7 +163,9 @@ class Operations:
 
     def _start(self, batch: Batch) -> None:
         ids = {step.service: self._ids.get(step.service, "") for step in batch.steps}
-        answer = batch.change(self._engine.start([each for each in ids.values() if each]), timeout=_START)
+        script = self._engine.start([each for each in ids.values() if each])
+        # Started by its id, a container proves that it is the one that was planned: another would have another.
+        answer = batch.change(script, timeout=_START, proves=("container-id",))
         self._since = self._since or self._engine.parse_since(answer.text)
         said = self._engine.parse_started(answer.text)
         good: dict[str, Verdict] = {}
@@ -226,7 +228,11 @@ class Operations:
             s.service: (s.action.container if isinstance(s.action, Stop) else "") or self._ids.get(s.service, "")
             for s in batch.steps
         }
-        answer = batch.change(self._engine.stop([each for each in ids.values() if each], grace=grace), timeout=_STOP)
+        answer = batch.change(
+            self._engine.stop([each for each in ids.values() if each], grace=grace),
+            timeout=_STOP,
+            proves=("container-id",),
+        )
         said = self._engine.parse_started(answer.text)
         good: dict[str, Verdict] = {}
         for step in batch.steps:

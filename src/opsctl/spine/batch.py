@@ -61,12 +61,12 @@ class Batch:
         """End a step as failed, also one of another batch whose success did not last."""
         self.board.settle({name: Verdict(Outcome.FAILED, error.info.what, error, diagnosis)})
 
-    def change(self, script: Script, *, timeout: float) -> Completed:
+    def change(self, script: Script, *, timeout: float, proves: tuple[str, ...] = ()) -> Completed:
         """Run a script that changes something: guards and journal travel with it, in one round trip.
 
-        Raises PlanMoved when a guard does not hold any more; the exit status is not judged otherwise.
+        Guards of the kinds that the script itself `proves` are not read twice. Raises PlanMoved when a guard does not hold any more; the exit status is not judged otherwise.
         """
-        answer = self.shell.run(self._guarded(script), cancel=self.cancel, timeout=timeout)
+        answer = self.shell.run(self._guarded(script, proves), cancel=self.cancel, timeout=timeout)
         if answer.code == MOVED:
             raise PlanMoved(
                 "the droplet is not as it was when this was planned",
@@ -96,8 +96,9 @@ class Batch:
     def _ids(self) -> tuple[str, ...]:
         return tuple(step.id for step in self.steps)
 
-    def _guarded(self, script: Script) -> Script:
-        guards = tuple(dict.fromkeys(guard for step in self.steps for guard in step.guards))
+    def _guarded(self, script: Script, proves: tuple[str, ...]) -> Script:
+        every = dict.fromkeys(guard for step in self.steps for guard in step.guards)
+        guards = tuple(guard for guard in every if guard.fact not in proves)
         whole = chain(self.check(guards), script) if guards else script
         return wrap(whole, self.journal, steps=self._ids, kind=self.steps[0].action.kind) if self.journal else whole
 
