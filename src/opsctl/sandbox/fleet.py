@@ -81,11 +81,11 @@ def up(
             _check_same(there, kind, memory)
         chosen = kind_named(there.kind) if there is not None else choose(kind, progress)
         chosen.prepare(progress, cancel)
-        sandbox = _plan(name, chosen.name, count, memory or DEFAULT_MEMORY, there)
-        _save(sandbox)
+        sandbox = plan(name, chosen.name, count, memory or DEFAULT_MEMORY, there)
+        save(sandbox)
         specs = _each(sandbox.droplets, lambda spec: _up_one(chosen, spec, progress, cancel))
         sandbox = replace(sandbox, droplets=tuple(specs))
-        _save(sandbox)
+        save(sandbox)
         return [_status(sandbox, spec, chosen) for spec in sandbox.droplets]
 
 
@@ -138,7 +138,7 @@ def reset(name: str, progress: Progress, cancel: Cancel) -> list[DropletStatus]:
         sandbox = get(name)
         kind = kind_named(sandbox.kind)
         kind.prepare(progress, cancel)
-        _save(sandbox)
+        save(sandbox)
 
         def renew(spec: Spec) -> None:
             kind.down(spec, progress, cancel)
@@ -203,7 +203,7 @@ def _spec(folder: Path, name: str, port: int, memory: int) -> Spec:
     return Spec(name, own, port, memory, login.public, host.private, host.public)
 
 
-def _plan(name: str, kind: str, count: int | None, memory: int, there: Sandbox | None) -> Sandbox:
+def plan(name: str, kind: str, count: int | None, memory: int, there: Sandbox | None) -> Sandbox:
     """The sandbox that is wanted: what is there, and the droplets that are missing."""
     folder = sandbox_dir(name)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -219,7 +219,8 @@ def _plan(name: str, kind: str, count: int | None, memory: int, there: Sandbox |
     return Sandbox(name, kind, memory, tuple(specs))
 
 
-def _save(sandbox: Sandbox) -> None:
+def save(sandbox: Sandbox) -> None:
+    """Write what the next command needs to know: note, known hosts, stack file."""
     said = {
         "schema": "opsctl.sandbox-state/1",
         "name": sandbox.name,
