@@ -69,6 +69,14 @@ def test_what_cannot_be_understood_is_a_usage_error(opsctl: Opsctl) -> None:
 
 
 @pytest.mark.sandbox
+def test_logs_before_anything_was_started(droplet: Droplet) -> None:
+    for words in (("logs",), ("logs", "-f")):
+        done = droplet.opsctl(*words)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert "no container of the stack yet" in done.stderr
+
+
+@pytest.mark.sandbox
 def test_logs_of_the_whole_stack_and_of_one(busy: Droplet) -> None:
     all_of_it = busy.opsctl("logs")
     assert all_of_it.returncode == 0
@@ -105,7 +113,7 @@ def test_following_ends_with_ctrl_c_and_outlives_a_restart(busy: Droplet) -> Non
     finally:
         process.kill()
     assert process.returncode == 0, out
-    assert "gateway-mcp started" in err
+    assert "gateway-mcp: started" in err
 
 
 @pytest.mark.sandbox

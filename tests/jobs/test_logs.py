@@ -215,3 +215,22 @@ def test_what_cannot_be_understood(given: dict[str, str]) -> None:
     options: dict[str, str | None] = {"tail": None, "since": None, "grep": None, **given}
     with pytest.raises(UsageError):
         query(services=1, **options)
+
+
+def test_what_joins_the_project_later_is_followed_too(engine: Engine, host: Host) -> None:
+    items: list[LogLine | Notice] = []
+    cancel = Cancel(120)
+    before = history(host, (), Query("all"), droplet="here", socket="", cancel=cancel)
+    follower = Follower(host, Query("all"), items.append, droplet="here", socket="", cancel=cancel)
+    options = {"since": before.read_at, "project": engine.prefix}
+    thread = threading.Thread(target=follower.run, args=((), {}), kwargs=options)
+    thread.start()
+    try:
+        engine.run("late", "echo joined; exec sleep 600", service="late")
+        engine.run("stranger", "echo unseen; exec sleep 600")
+        while not any(item.text == "joined" for item in items):
+            assert not cancel.wait(0.05), items
+    finally:
+        cancel.cancel()
+        thread.join(10)
+    assert {item.service for item in items} == {"late"}

@@ -68,17 +68,21 @@ def logs(
     show = _follow if follow else _show
     result = show(context, names, wanted, printer)
     printer.flush()
+    for each in result.droplets:
+        if each.result is not None and not each.result.resume and not context.cancel.cancelled:
+            printer.notice(each.name, "", "no container of the stack yet; next: opsctl startup --phase 1")
     raise typer.Exit(_ended(result, follow=follow, context=context, as_json=as_json))
 
 
-def _past(session: Session, names: Sequence[str], wanted: Query) -> tuple[tuple[Found, ...], History]:
+def _past(session: Session, names: Sequence[str], wanted: Query) -> tuple[tuple[Found, ...], History, str]:
     from opsctl.jobs.containers import read
     from opsctl.jobs.logs import choose, history
 
-    found = choose(read(session.reads, session.stack, session.droplet, cancel=session.cancel), names)
+    containers = read(session.reads, session.stack, session.droplet, cancel=session.cancel)
+    found = choose(containers, names)
     socket = session.droplet.socket or ""
     past = history(session.reads, found, wanted, droplet=session.droplet.name, socket=socket, cancel=session.cancel)
-    return found, past
+    return found, past, "" if names else containers.project
 
 
 def _show(context: Context, names: Sequence[str], wanted: Query, printer: LogPrinter) -> CommandResult[History]:
@@ -99,7 +103,9 @@ def _follow(context: Context, names: Sequence[str], wanted: Query, printer: LogP
     arrived: queue.SimpleQueue[LogLine | Notice | None] = queue.SimpleQueue()
 
     def job(session: Session) -> DropletResult[History]:
-        found, past = _past(session, names, wanted)
+        found, past, project = _past(session, names, wanted)
+        if not found and not project:
+            return DropletResult(session.droplet.name, past)
         printer.names([printer.label(session.droplet.name, each.label) for each in found])
         for line in past.lines:
             arrived.put(line)
@@ -111,7 +117,7 @@ def _follow(context: Context, names: Sequence[str], wanted: Query, printer: LogP
             socket=session.droplet.socket or "",
             cancel=session.cancel,
         )
-        follower.run(found, past.resume, since=past.read_at)
+        follower.run(found, past.resume, since=past.read_at, project=project)
         return DropletResult(session.droplet.name, past)
 
     return _drain(context, lambda: context.over(job, reading=True), arrived, printer)

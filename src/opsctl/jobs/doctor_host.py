@@ -168,7 +168,11 @@ def judge_leases(text: str) -> tuple[Check, ...]:
         scope, state, holder = [*line.split(" ", 2), "", ""][:3]
         said = _holder(holder)
         if state == "held":
-            area.warning(f"lease {scope}", f"held by {said or 'somebody'}: changes have to wait", "opsctl status")
+            area.warning(
+                f"lease {scope}",
+                f"held by {said or 'somebody'}: changes have to wait",
+                "wait for it; a dead owner's is free in 60 s",
+            )
         elif said:
             area.ok(f"lease {scope}", f"free; {said} was cut off, the next run says so in the audit")
         else:

@@ -73,16 +73,17 @@ class Follower:
         self._resume: dict[str, str] = {}
         self._failure: OpsError | None = None
 
-    def run(self, found: Sequence[Found], resume: Mapping[str, str], *, since: str) -> None:
+    def run(self, found: Sequence[Found], resume: Mapping[str, str], *, since: str, project: str = "") -> None:
         """Follow until the token is done; `since` (Unix time) is from when restarts are looked for.
 
+        With `project` whatever else is started in that compose project is followed too.
         Raises what the connection raises; returns quietly when cancelled.
         """
         self._resume = dict(resume)
         try:
             for each in found:
                 self._take_up(each)
-            self._watch(found, since)
+            self._watch(found, since, project)
         except OpsError as error:
             self._fail(error)
         finally:
@@ -92,10 +93,10 @@ class Follower:
         if self._failure is not None and not self._outer.cancelled:
             raise self._failure
 
-    def _watch(self, found: Sequence[Found], since: str) -> None:
+    def _watch(self, found: Sequence[Found], since: str, project: str) -> None:
         for line in self._lines(Script(_EVENTS, (self._socket, since, _FILTERS))):
             event = _event(line)
-            known = _match(event, found) if event and _after(event, since) else None
+            known = (_match(event, found) or _newcomer(event, project)) if event and _after(event, since) else None
             if event and known:
                 self._happened(event, known)
 
@@ -183,3 +184,12 @@ def _match(event: Mapping[str, Any], found: Sequence[Found]) -> Found | None:
         if each.service and compose == (each.project, each.service) and attributes.get(_ONEOFF, "False") == "False":
             return each
     return None
+
+
+def _newcomer(event: Mapping[str, Any], project: str) -> Found | None:
+    """A container of the project that was not there when following began; one-offs are left out."""
+    attributes = event["Actor"].get("Attributes", {})
+    if not project or attributes.get(_PROJECT) != project or attributes.get(_ONEOFF, "False") != "False":
+        return None
+    name, image = attributes.get("name", ""), attributes.get("image", "")
+    return Found(event["Actor"]["ID"], name, "running", "", image, project, attributes.get(_SERVICE, ""), False, ())

@@ -63,8 +63,8 @@ class LogPrinter:
         self._out.write(f"{head}  {clean(line.text, colours=self._colours)}\n")
 
     def notice(self, droplet: str, service: str, text: str) -> None:
-        """Say on stderr what happened to a container that is followed."""
-        sys.stderr.write(f"── {self.label(droplet, service)} {text} ──\n")
+        """Say on stderr what happened to a container that is followed, or to a droplet's all."""
+        sys.stderr.write(f"── {self.label(droplet, service) if service else droplet}: {text} ──\n")
         sys.stderr.flush()
 
     def label(self, droplet: str, service: str) -> str:
