@@ -88,3 +88,11 @@ def test_a_sandbox_can_grow_and_keeps_what_it_has() -> None:
     grown = fleet.plan("dev", "vm", 2, 1 << 30, before)
     assert grown.droplets[0] == before.droplets[0]
     assert [spec.name for spec in grown.droplets] == ["dev", "dev-2"]
+
+
+def test_down_of_one_that_was_never_made_leaves_nothing(state: Path) -> None:
+    assert fleet.down("dev", quiet, Cancel()) is False
+    state.mkdir()
+    (state / ".dev.lock").touch()
+    assert fleet.down("dev", quiet, Cancel()) is False
+    assert list(state.iterdir()) == []

@@ -101,15 +101,16 @@ def _up_one(kind: Kind, spec: Spec, progress: Progress, cancel: Cancel) -> Spec:
 
 def down(name: str, progress: Progress, cancel: Cancel) -> bool:
     """Take a sandbox away with everything it left; False when there was none."""
-    if not sandbox_dir(name).exists():
+    if not sandbox_dir(name).exists() and not _lock(name).exists():
         return False
     with _held(name, progress, cancel, remove=True):
+        there = sandbox_dir(name).exists()
         sandbox = _load(name)
         if sandbox is not None:
             kind = kind_named(sandbox.kind)
             _each(sandbox.droplets, lambda spec: kind.down(spec, progress, cancel))
         shutil.rmtree(sandbox_dir(name), ignore_errors=True)
-    return True
+    return there
 
 
 def purge(progress: Progress) -> None:
@@ -175,8 +176,11 @@ def get(name: str) -> Sandbox:
 
 
 def _held(name: str, progress: Progress, cancel: Cancel, *, remove: bool = False) -> AbstractContextManager[None]:
-    sandbox_dir(name)  # refuses a name that cannot be one
-    return locked(state_dir() / f".{name}.lock", f"works on sandbox {name}", progress, cancel, remove=remove)
+    return locked(_lock(name), f"works on sandbox {name}", progress, cancel, remove=remove)
+
+
+def _lock(name: str) -> Path:
+    return sandbox_dir(name).with_name(f".{name}.lock")
 
 
 def _load(name: str) -> Sandbox | None:
