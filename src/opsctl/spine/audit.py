@@ -16,7 +16,8 @@ _APPEND = r"""
 folder=$1; shift
 umask 002
 stamp() { local up rest boot; read -r up rest </proc/uptime; read -r boot </proc/sys/kernel/random/boot_id
-  TZ=UTC printf '{"at":"%(%Y-%m-%dT%H:%M:%SZ)T","up":%s,"boot":"%s"' -1 "$up" "$boot"; }
+  TZ=UTC printf '{"at":"%(%Y-%m-%dT%H:%M:%SZ)T","up":%s,"boot":"%s","login":"%s"' -1 "$up" "$boot" \
+    "${SUDO_USER:-${USER:-$UID}}"; }
 mkdir -p "$folder" || exit 87
 for line; do { stamp; printf ',%s\n' "$line"; } >>"$folder/audit.jsonl" || exit 87; done
 """

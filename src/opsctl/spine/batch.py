@@ -64,7 +64,8 @@ class Batch:
     def change(self, script: Script, *, timeout: float, proves: tuple[str, ...] = ()) -> Completed:
         """Run a script that changes something: guards and journal travel with it, in one round trip.
 
-        Guards of the kinds that the script itself `proves` are not read twice. Raises PlanMoved when a guard does not hold any more; the exit status is not judged otherwise.
+        Guards of the kinds that the script itself `proves` are not read twice. Raises PlanMoved when a guard does
+        not hold any more; the exit status is not judged otherwise.
         """
         answer = self.shell.run(self._guarded(script, proves), cancel=self.cancel, timeout=timeout)
         if answer.code == MOVED:
