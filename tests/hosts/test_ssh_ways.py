@@ -246,6 +246,38 @@ def test_ctrl_c_while_connecting(state: Path) -> None:
         assert isinstance(failure(Droplet("box", f"127.0.0.1:{silent.getsockname()[1]}"), state, cancel), Interrupted)
 
 
+def full_backlog() -> tuple[socket.socket, list[socket.socket]]:
+    """A port that lets nobody in: the kernel drops what comes when the queue of a listener is full."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    waiting = [socket.socket() for _ in range(4)]
+    for link in waiting:
+        link.setblocking(False)
+        link.connect_ex(listener.getsockname())
+    return listener, [listener, *waiting]
+
+
+def test_no_answer_at_all(state: Path, config: Callable[[str], None]) -> None:
+    listener, links = full_backlog()
+    config("ConnectTimeout 1\n")
+    error = failure(Droplet("box", f"127.0.0.1:{listener.getsockname()[1]}"), state)
+    assert error.info.code == "timeout" and "1 s" in error.info.why
+    for link in links:
+        link.close()
+
+
+def test_ctrl_c_while_nobody_answers_leaves_no_thread(state: Path) -> None:
+    listener, links = full_backlog()
+    cancel = Cancel()
+    threading.Timer(0.3, cancel.cancel).start()
+    error = failure(Droplet("box", f"127.0.0.1:{listener.getsockname()[1]}"), state, cancel)
+    assert isinstance(error, Interrupted)
+    assert not [thread for thread in threading.enumerate() if thread.name == "connect"]
+    for link in links:
+        link.close()
+
+
 def test_noise_of_start_up_files_is_skipped(make_sshd: Callable[..., Sshd], state: Path) -> None:
     server = make_sshd()
     (server.home / ".bashrc").write_text(

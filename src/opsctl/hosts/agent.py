@@ -223,7 +223,9 @@ class Agent:
                 if data:
                     self._pipe.send(data)
         except (OSError, EOFError) as error:
-            self._fail(lost(self._settings.name, str(error)))
+            # Before the greeting, what the host said while it turned us away is more to the point: the reader has it.
+            if self._privilege is not None:
+                self._fail(lost(self._settings.name, str(error)))
         finally:
             self._pipe.close()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import select
 import socket
 import subprocess
 import threading
@@ -101,14 +103,47 @@ def _socket(target: Target, answers: Answers, bound: Cancel, hops: int, way: lis
 def _tcp(target: Target, bound: Cancel) -> socket.socket:
     # A socket of our own: without TCP_NODELAY every exchange waits 40 ms for the other side's delayed ACK.
     try:
-        link = patiently(lambda: socket.create_connection((target.host, target.port), bound.remaining), bound)
-    except (OSError, TimeoutError) as error:
+        found = patiently(lambda: socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM), bound)
+        link = _first_answer([(entry[0], entry[4]) for entry in found], bound)
+    except OSError as error:
         raise _no_way(target, error) from error
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # what nobody acknowledges for so long (ms), nobody will
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED)
-    return _PromptSocket(fileno=link.detach())
+    return link
+
+
+def _first_answer(places: list[tuple[int, Any]], bound: Cancel) -> socket.socket:
+    failure: OSError = TimeoutError("no address")
+    for number, (family, where) in enumerate(places):
+        left = bound.remaining
+        # An address that is silent must leave time for the next one.
+        own = bound.child(left / (len(places) - number) if left is not None else None)
+        link = _PromptSocket(family, socket.SOCK_STREAM)
+        try:
+            _reach(link, where, own)
+            return link
+        except OSError as error:
+            failure = error
+            link.close()
+        except BaseException:
+            link.close()
+            raise
+    raise failure
+
+
+def _reach(link: socket.socket, where: Any, bound: Cancel) -> None:
+    """Connect in slices, because a blocking connect cannot be interrupted."""
+    link.setblocking(False)
+    link.connect_ex(where)
+    while not select.select([], [link], [], 0.1)[1]:
+        bound_over(bound)
+        if bound.expired:
+            raise TimeoutError("timed out")
+    if problem := link.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise OSError(problem, os.strerror(problem))
+    link.setblocking(True)
 
 
 class _PromptSocket(socket.socket):

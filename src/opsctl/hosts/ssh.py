@@ -50,11 +50,13 @@ class ChannelPipe:
 
     def last_words(self) -> tuple[int | None, str]:
         """As Pipe.last_words."""
+        # The status follows the end of the output; -1 stands for a channel that closed without one.
+        self._channel.status_event.wait(2.0)
+        status = self._channel.recv_exit_status() if self._channel.exit_status_ready() else -1
         words = b""
         while self._channel.recv_stderr_ready():
             words += self._channel.recv_stderr(1 << 15)
-        status = self._channel.recv_exit_status() if self._channel.exit_status_ready() else None
-        return status, words[-500:].decode(errors="replace").strip()
+        return status if status >= 0 else None, words[-500:].decode(errors="replace").strip()
 
 
 class SSHHost(AgentHost):
