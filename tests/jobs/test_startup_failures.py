@@ -236,3 +236,19 @@ def test_names_that_the_stack_does_not_have(stack: Small) -> None:
     for words in (("startup", "--only", "god"), ("stop", "god"), ("restart", "god")):
         done = stack.opsctl(*words)
         assert done.returncode == 2 and "did you mean good?" in done.stderr
+
+
+def test_a_connection_that_is_cut_leaves_no_lease_and_the_next_run_goes_on(stack: Small) -> None:
+    stack.services("good", "later: " + DEFAULT.replace("phase: 1", "phase: 2"))
+    process = stack.opsctl.start("startup")
+    for line in iter(process.stderr.readline, ""):  # type: ignore[union-attr]
+        if "phase 2" in line:
+            break
+    ours = "ps -eo pid,ppid,args | awk '/sshd-session: root@notty/ && !/awk/ {print $1}'"
+    stack.droplet.sh(f"for pid in $({ours}); do [ $pid = $PPID ] || kill -9 $pid; done", check=False)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 4, err
+    assert "connection" in err and "Traceback" not in err
+    assert stack.lease_is_free()
+    assert stack.opsctl("startup").returncode == 0
+    assert any('"outcome":"abandoned"' in line for line in stack.audit())
