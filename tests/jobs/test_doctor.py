@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from opsctl.hosts import connect
 from opsctl.jobs import doctor_docker, doctor_host, doctor_stack
 from opsctl.jobs.doctor_checks import Area, Check, Examination, Verdict, sections, version
+from opsctl.model.cancel import Cancel
 from opsctl.model.engine import ProbeState
 from opsctl.model.errors import ConfigError, ExitCode
+from opsctl.model.ports import GuardSpec
 from opsctl.model.stack import Droplet, Service, Stack
 
 DROPLET = Droplet("agents", "root@203.0.113.7")
@@ -75,9 +79,23 @@ def test_leases() -> None:
     held = json.dumps({"user": "ada", "from": "laptop", "command": "opsctl startup"})
     checks = doctor_host.judge_leases(f"stack held {held}\ndata:redis free \nx free {held}")
     assert [each.verdict for each in checks] == [Verdict.WARNING, Verdict.OK, Verdict.OK]
-    assert "ada from laptop opsctl startup" in checks[0].detail
+    assert "ada from laptop (opsctl startup)" in checks[0].detail
     assert "cut off" in checks[2].detail
     assert verdicts(doctor_host.judge_leases("")) == {"lease": Verdict.OK}
+
+
+def test_a_lease_that_is_really_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_host, "STATE_DIR", str(tmp_path))
+    droplet = Droplet("here", "local")
+    owner, other = (connect(droplet, state_dir=str(tmp_path)) for _ in range(2))
+    try:
+        guard = owner.guard(GuardSpec("stack", "run-1", {"user": "ada"}), cancel=Cancel(30))
+        assert verdicts(doctor_host.look(other, droplet, cancel=Cancel(30)))["lease stack"] is Verdict.WARNING
+        guard.release()
+        assert verdicts(doctor_host.look(other, droplet, cancel=Cancel(30)))["lease stack"] is Verdict.OK
+    finally:
+        owner.close()
+        other.close()
 
 
 def container(name: str, **more: Any) -> str:

@@ -17,11 +17,11 @@ from opsctl.model.units import show_duration, show_size
 STATE_DIR = "/var/lib/opsctl"
 _CLOCK_LOOKS = 5
 _SKEW = 2.0  # s; beyond, `--since` and the stamps of audit and journal mislead
-_READ = """
-at() { printf '@@%s\\n' "$1"; }
-at os; (. /etc/os-release 2>/dev/null; printf '%s\\n' "$PRETTY_NAME"); uname -r; uname -m
+_READ = r"""
+at() { printf '@@%s\n' "$1"; }
+at os; (. /etc/os-release 2>/dev/null; printf '%s\n' "$PRETTY_NAME"); uname -r; uname -m
 at tools; for each in flock curl python3 base64 stdbuf setsid timeout journalctl sudo; do command -v "$each"; done
-at bash; printf '%s\\n' "$BASH_VERSION"
+at bash; printf '%s\n' "$BASH_VERSION"
 at python; python3 -ISc 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null
 at synced; timedatectl show -p NTPSynchronized --value 2>/dev/null
 at state; stat -c '%A %U:%G' "$1" 2>/dev/null
@@ -34,12 +34,16 @@ at pressure; cat /proc/pressure/memory 2>/dev/null
 at cpus; nproc
 at journal; [ -d /var/log/journal ] && echo persistent
 at lease
+boot=$(cat /proc/sys/kernel/random/boot_id)
 for lock in "$1"/lease/*.lock; do
   [ -e "$lock" ] || continue
-  name=${lock##*/} inode=$(stat -c %i "$lock") held=free
-  while read -r _ _ _ _ _ place _; do [ "${place##*:}" = "$inode" ] && held=held; done </proc/locks
-  IFS= read -r holder <"${lock%.lock}.json" 2>/dev/null || holder=
-  printf '%s %s %s\\n' "${name%.lock}" "$held" "$holder"; holder=
+  name=${lock##*/} holder= held=free
+  IFS= read -r holder <"${lock%.lock}.json" 2>/dev/null
+  # Trying the lock would be in the way of somebody who takes it: look whether its holder lives.
+  if [[ $holder == *"\"boot_id\":\"$boot\""* && $holder =~ \"pid\":\"([0-9]+)\" ]]; then
+    case $(tr '\0' ' ' <"/proc/${BASH_REMATCH[1]}/cmdline" 2>/dev/null) in *opsctl-agent*) held=held ;; esac
+  fi
+  printf '%s %s %s\n' "${name%.lock}" "$held" "$holder"
 done
 """
 
@@ -191,15 +195,8 @@ def _holder(text: str) -> str:
         return ""
     if not isinstance(found, dict):
         return ""
-    return " ".join(
-        part
-        for part in (
-            found.get("user", ""),
-            f"from {found['from']}" if found.get("from") else "",
-            found.get("command", ""),
-        )
-        if part
-    )
+    who = " ".join(filter(None, (found.get("user", ""), f"from {found['from']}" if found.get("from") else "")))
+    return f"{who} ({found['command']})" if found.get("command") else who
 
 
 def connection(host: Host, shell: Shell, privilege: Privilege, *, cancel: Cancel) -> tuple[Check, ...]:
