@@ -18,7 +18,8 @@ from tests.conftest import Opsctl, engine_missing
 
 from opsctl.model.stackfile_load import read_stack
 
-pytestmark = pytest.mark.sandbox
+# The first droplet of a machine has to be built before it starts.
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]
 
 COMPOSE = "docker compose -f /opt/Dev-Tools/deploy/docker-compose.yml"
 
