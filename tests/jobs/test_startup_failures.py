@@ -120,6 +120,7 @@ def test_an_optional_service_that_fails_does_not_hold_up_the_others(stack: Small
     assert document["exit_code"] == 7
     services = {each["service"]: each["outcome"] for each in document["droplets"][0]["result"]["services"]}
     assert services == {"crash": "failed", "good": "changed"}
+    assert (stack.state("crash"), stack.state("good")) == ("exited", "running")
 
 
 def test_what_falls_over_while_the_next_phase_comes_up_is_a_failure(stack: Small) -> None:

@@ -137,6 +137,17 @@ def test_a_tolerated_failure_goes_on_with_the_others() -> None:
     assert result.exit_code is ExitCode.GATE
 
 
+def test_a_tolerated_failure_is_taken_back_before_the_next_begins() -> None:
+    world = World(failing={"gate": GateFailed("no")})
+    result = world.run(
+        step("start", service="s", undo=True),
+        step("gate", "start", service="s", action=Do(optional=True)),
+        step("next", action=Do(after=("gate",)), service="t"),
+    )
+    assert world.done == ["start", "undo start", "next"]
+    assert result.undone == ("start",) and result.exit_code is ExitCode.GATE
+
+
 def test_a_failure_ends_what_runs_beside_it() -> None:
     world = World(blocking={"slow"})
     world.failing = {"a": StepFailed("no")}

@@ -19,17 +19,18 @@ from opsctl.jobs.startup_actions import (
 from opsctl.jobs.startup_select import (
     COMPLETED,
     Options,
+    by_dependency,
     chosen,
     has_gate,
     is_running,
     is_up,
     one_shots,
     phase_of,
+    startable,
     to_create,
 )
 from opsctl.jobs.startup_steps import FindSql, criterion, expected, gate_action, then_action, then_known
 from opsctl.model.engine import Container
-from opsctl.model.errors import StepFailed
 from opsctl.model.operate import DropletFacts
 from opsctl.model.plan import GuardFact, Plan, Step
 from opsctl.model.stack import Droplet, Service, Stack
@@ -80,7 +81,7 @@ class _Planner:
     creates: dict[str, str] = field(default_factory=dict)  # service → the step that creates it
 
     def plan(self, command: str) -> Planned:
-        services = self._available(chosen(self.stack, self.options))
+        services = startable(chosen(self.stack, self.options), self.facts, self.droplet, self.notes)
         self.shots = one_shots(self.facts)
         absent = [service for service in services if self.facts.of(service.name) is None]
         first = min((phase_of(service) for service in absent), default=0)
@@ -97,36 +98,11 @@ class _Planner:
         self._notes(services)
         return Planned(Plan(command, tuple(self.steps)), tuple(self.notes))
 
-    def _available(self, services: tuple[Service, ...]) -> tuple[Service, ...]:
-        """Without the optional services whose image is missing. Raises StepFailed for the others."""
-        kept = []
-        for service in services:
-            created = to_create(self.facts, [service])
-            lacking = sorted(name for name in created if name in self.facts.missing_images)
-            if not lacking:
-                kept.append(service)
-            elif service.optional:
-                self.notes.append(f"{service.name} is left out: the image of {', '.join(lacking)} is missing")
-            else:
-                raise self._no_image(lacking)
-        return tuple(kept)
-
-    def _no_image(self, lacking: Sequence[str]) -> StepFailed:
-        images = ", ".join(self.facts.compose[name].image or f"{name} (built)" for name in lacking)
-        verb = "build" if self.facts.compose[lacking[0]].has_build else "pull"
-        files = " ".join(f"-f {path}" for path in self.facts.compose_files)
-        return StepFailed(
-            f"the image of {', '.join(lacking)} is not on {self.droplet.name}: {images}",
-            why="startup neither pulls nor builds",
-            next=f"on the droplet: docker compose {files} {verb} {' '.join(lacking)}",
-            code="image-missing",
-        )
-
     # A phase
 
     def _phase(self, phase: int, services: list[Service]) -> None:
-        together = self._by_dependency([each for each in services if not each.one_by_one])
-        singly = self._by_dependency([each for each in services if each.one_by_one])
+        together = by_dependency([each for each in services if not each.one_by_one], self.facts)
+        singly = by_dependency([each for each in services if each.one_by_one], self.facts)
         before, soft = tuple(self.hard), tuple(self.soft)
         fresh = [each for each in together if self._needs_start(each)]
         memory = self._memory(f"phase {phase}", f"memory:{phase}", phase, fresh, before, soft) if fresh else ()
@@ -151,17 +127,6 @@ class _Planner:
     def _close(self, services: list[Service]) -> None:
         for service in services:
             (self.soft if service.optional else self.hard).extend(self.ends[service.name])
-
-    def _by_dependency(self, services: list[Service]) -> list[Service]:
-        """In the stack file's order, but never before what it depends on."""
-        left, names, ordered = list(services), {each.name for each in services}, list[Service]()
-        while left:
-            placed = {each.name for each in ordered}
-            free = [each for each in left if not (set(self._depends(each.name)) & names) - placed]
-            nextup = free[0] if free else left[0]
-            ordered.append(nextup)
-            left.remove(nextup)
-        return ordered
 
     def _depends(self, name: str) -> dict[str, str]:
         return dict(self.facts.compose[name].depends_on) if name in self.facts.compose else {}

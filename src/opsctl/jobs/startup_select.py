@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from opsctl.model.engine import Container, StackFacts
-from opsctl.model.errors import UsageError
-from opsctl.model.stack import Service, Stack
+from opsctl.model.errors import StepFailed, UsageError
+from opsctl.model.stack import Droplet, Service, Stack
 
 COMPLETED = "service_completed_successfully"
 
@@ -105,3 +105,46 @@ def to_create(facts: StackFacts, services: Sequence[Service]) -> tuple[str, ...]
         found.append(name)
         todo += facts.compose[name].depends_on
     return tuple(found)
+
+
+def startable(
+    services: Sequence[Service], facts: StackFacts, droplet: Droplet, notes: list[str]
+) -> tuple[Service, ...]:
+    """Without the optional services whose image is missing, which is noted. Raises StepFailed for the others."""
+    kept = []
+    for service in services:
+        lacking = sorted(name for name in to_create(facts, [service]) if name in facts.missing_images)
+        if not lacking:
+            kept.append(service)
+        elif service.optional:
+            notes.append(f"{service.name} is left out: the image of {', '.join(lacking)} is missing")
+        else:
+            raise _no_image(lacking, facts, droplet)
+    return tuple(kept)
+
+
+def _no_image(lacking: Sequence[str], facts: StackFacts, droplet: Droplet) -> StepFailed:
+    images = ", ".join(facts.compose[name].image or f"{name} (built)" for name in lacking)
+    verb = "build" if facts.compose[lacking[0]].has_build else "pull"
+    files = " ".join(f"-f {path}" for path in facts.compose_files)
+    return StepFailed(
+        f"the image of {', '.join(lacking)} is not on {droplet.name}: {images}",
+        why="startup neither pulls nor builds",
+        next=f"on the droplet: docker compose {files} {verb} {' '.join(lacking)}",
+        code="image-missing",
+    )
+
+
+def by_dependency(services: Sequence[Service], facts: StackFacts) -> list[Service]:
+    """In the stack file's order, but never before what a service depends on."""
+    left, names, ordered = list(services), {each.name for each in services}, list[Service]()
+    while left:
+        placed = {each.name for each in ordered}
+        free = [each for each in left if not (_needed(each.name, facts) & names) - placed]
+        ordered.append((free or left)[0])
+        left.remove(ordered[-1])
+    return ordered
+
+
+def _needed(name: str, facts: StackFacts) -> set[str]:
+    return set(facts.compose[name].depends_on) if name in facts.compose else set()

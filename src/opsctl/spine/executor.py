@@ -38,6 +38,7 @@ class Executor:
         self._running: dict[Future[None], tuple[Step, ...]] = {}
         self._failed = False
         self._bug: BaseException | None = None
+        self._undone: list[str] = []
 
     def run(self) -> RunResult:
         """Do it all; failures and interrupts are in the result, only bugs are raised."""
@@ -51,8 +52,8 @@ class Executor:
         if self._bug is not None:
             raise self._bug
         self._skip_rest()
-        undone = self._undo()
-        result = self._result(time.monotonic() - began, undone)
+        self._undo()
+        result = self._result(time.monotonic() - began)
         self._emit(RunEnded(self._means.droplet, self._run_id, result.exit_code is ExitCode.DONE, result.seconds))
         return result
 
@@ -137,8 +138,11 @@ class Executor:
     # The board: called from the pool's threads
 
     def settle(self, verdicts: Mapping[str, Verdict]) -> None:
-        """As Board.settle."""
+        """As Board.settle. What failed and is tolerated is taken back first: the next must not compete with it."""
         steps = {step.id: step for step in self._plan.steps}
+        for name, verdict in verdicts.items():
+            if verdict.outcome is Outcome.FAILED and tolerated(steps[name]) and self._may_undo(verdict):
+                self._take_back(self._to_undo({steps[name].service}))
         with self._changed:
             for name, verdict in verdicts.items():
                 self._record(steps[name], verdict)
@@ -190,28 +194,40 @@ class Executor:
     def _cut_short(self) -> str:
         return "interrupted" if self._outer.cancelled else "given up: another step failed"
 
-    def _undo(self) -> tuple[str, ...]:
+    def _undo(self) -> None:
         """Take back the failed services' own steps (stop), everything that this run did (rollback), or nothing."""
         failed = [result for result in self._results.values() if result.outcome is Outcome.FAILED]
         unreachable = any(result.exit_code is ExitCode.UNREACHABLE for result in failed)
         if not failed or unreachable or self._on_failure == "keep" or self._outer.cancelled:
-            return ()
-        services = {result.service for result in failed if result.service}
+            return
         everything = self._on_failure == "rollback" and any(not tolerated(self._step(each.id)) for each in failed)
-        steps = [
+        services = {result.service for result in failed if result.service}
+        self._take_back(self._to_undo(None if everything else services))
+
+    def _may_undo(self, verdict: Verdict) -> bool:
+        lost = verdict.error is not None and verdict.error.exit_code is ExitCode.UNREACHABLE
+        return self._on_failure != "keep" and not self._outer.cancelled and not lost
+
+    def _to_undo(self, services: set[str] | None) -> list[Step]:
+        """What was begun for these services (None: for all), the last first."""
+        kept = (Outcome.UNCHANGED, Outcome.SKIPPED)
+        return [
             step
             for step in reversed(self._plan.steps)
             if step.undo is not None
             and step.id in self._begun
-            and self._results[step.id].outcome in (Outcome.CHANGED, Outcome.FAILED)
-            and (everything or step.service in services)
+            and step.id not in self._undone
+            and (step.id not in self._results or self._results[step.id].outcome not in kept)
+            and (services is None or step.service in services)
         ]
-        return take_back(steps, self._batch, self._means, self._outer.child(_UNDO_BOUND))
+
+    def _take_back(self, steps: list[Step]) -> None:
+        self._undone += take_back(steps, self._batch, self._means, self._outer.child(_UNDO_BOUND))
 
     def _step(self, name: str) -> Step:
         return next(step for step in self._plan.steps if step.id == name)
 
-    def _result(self, seconds: float, undone: tuple[str, ...]) -> RunResult:
+    def _result(self, seconds: float) -> RunResult:
         return RunResult(
             run_id=self._run_id,
             plan_id=self._plan.id,
@@ -219,7 +235,7 @@ class Executor:
             steps=tuple(self._results[step.id] for step in self._plan.steps),
             seconds=round(seconds, 3),
             interrupted=self._outer.signum if self._outer.cancelled else None,
-            undone=undone,
+            undone=tuple(self._undone),
         )
 
 
