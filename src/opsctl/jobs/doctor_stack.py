@@ -32,7 +32,7 @@ _MODES = 'for file; do stat -c "%a %U:%G %n" "$file" 2>/dev/null || printf "none
 _REDIS = (
     USE_SOCKET
     + """
-timeout 10 docker exec "$1" sh -c 'redis-cli ping 2>&1 || valkey-cli ping 2>&1'
+timeout 5 docker exec "$1" sh -c 'redis-cli ping 2>&1 || valkey-cli ping 2>&1'
 """
 )
 _REDIS_LIKE = re.compile(r"(redis|valkey|dragonfly|keydb)", re.IGNORECASE)
