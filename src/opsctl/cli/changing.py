@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from opsctl import __version__
+from opsctl.cli import commands
 from opsctl.cli.context import Context, Session
 from opsctl.cli.output import finish
 from opsctl.model.cancel import Cancel
@@ -71,6 +72,7 @@ def change(
                     cancel=session.cancel,
                     on_failure=on_failure.value,
                     dry_run=dry_run,
+                    commands=frozenset(each.name for each in commands.COMMANDS),
                     opsctl=lambda words, cancel: _opsctl(words, session, cancel),
                 )
             )

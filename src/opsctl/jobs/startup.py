@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from opsctl.jobs.gates import Operations, RunOpsctl, no_opsctl
+from opsctl.jobs.startup_actions import RunThen
 from opsctl.jobs.startup_plan import Planned, plan
 from opsctl.jobs.startup_report import report
 from opsctl.jobs.startup_select import Options
 from opsctl.jobs.startup_steps import LocalSql
 from opsctl.model import assets
 from opsctl.model.cancel import Cancel
-from opsctl.model.errors import ErrorInfo, ExitCode, Interrupted
+from opsctl.model.errors import ConfigError, ErrorInfo, ExitCode, Interrupted
 from opsctl.model.operate import DropletFacts, Operator
 from opsctl.model.ports import Host, Reporter
 from opsctl.model.result import DropletResult
@@ -47,6 +48,7 @@ class Call:
     dry_run: bool = False
     state_dir: str = STATE_DIR
     opsctl: RunOpsctl = no_opsctl
+    commands: frozenset[str] = frozenset()  # what `opsctl` can run, by first word
 
 
 def startup(call: Call, options: Options) -> DropletResult[Changed]:
@@ -73,6 +75,7 @@ def find_sql(stack: Stack, name: str) -> LocalSql | None:
 
 def execute(call: Call, planned: Planned, facts: DropletFacts, stack: Stack) -> DropletResult[Changed]:
     """Do what was planned, under the lease where anything changes; or only show it."""
+    _check_commands(call, planned)
     if call.dry_run:
         return _result(call, planned, facts, None, facts.memory.available)
     reporter = (
@@ -97,6 +100,19 @@ def execute(call: Call, planned: Planned, facts: DropletFacts, stack: Stack) -> 
         if lease:
             lease.exit_code, lease.detail = run.exit_code, run.error.what if run.error else ""
     return _result(call, planned, facts, run, operations.available)
+
+
+def _check_commands(call: Call, planned: Planned) -> None:
+    """Raise ConfigError for a `then` step that names no command: before anything starts, not after."""
+    for step in planned.plan.steps:
+        action = step.action
+        if isinstance(action, RunThen) and action.step == "opsctl" and action.words[0] not in call.commands:
+            raise ConfigError(
+                f"`then` of {step.service}: opsctl has no command {action.words[0]}",
+                why=f"it has {', '.join(sorted(call.commands))}",
+                next="correct `then:` in the stack file; a command in the container is {command: …}",
+                path=call.stack.path,
+            )
 
 
 def _lease(call: Call, planned: Planned) -> Any:
