@@ -62,7 +62,7 @@ def report(
     context = Context(ctx, stack=stack, droplets=droplet, verbose=verbose)
     result = context.over(lambda session: _collect(session, disk_wait), reading=True)
     reports = [each.result for each in result.droplets if each.result is not None]
-    if html is not None:
+    if html is not None and reports:
         _write(html, reports)
     spaced = iter(["", *["\n"] * len(reports)])
 

@@ -135,7 +135,7 @@ def _facts(each: ContainerMemory) -> str:
         parts.append(f"swap {show_size(each.swap)}")
     if each.restarts:
         parts.append(f"{each.restarts} restarts")
-    if each.oom_kills:
+    if each.oom_kills and "OOM-killed" not in each.reason:
         parts.append(f"OOM-killed {each.oom_kills} ×")
     if each.reason:
         parts.append(each.reason)

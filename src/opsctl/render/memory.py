@@ -29,7 +29,9 @@ def _blocks(report: MemoryReport, width: int, *, ascii_only: bool) -> Iterator[R
     yield _head(report, width)
     yield _titled("Where the RAM goes", _ledger(report.ledger, width, "#" if ascii_only else "█"))
     if report.containers:
-        yield _titled("Containers (MB)", _containers(report, width))
+        yield _titled(
+            "Containers (MB; used as docker stats has it, held cannot be given back)", _containers(report, width)
+        )
     yield _titled("Limits, pressure, swap", _short(report.host, report.limits))
     yield _titled("Disk", _disk(report.disk))
     if report.ooms:
