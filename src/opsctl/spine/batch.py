@@ -12,7 +12,7 @@ from opsctl.model.events import Event, Outcome
 from opsctl.model.operate import Diagnosis
 from opsctl.model.plan import GuardFact, Step
 from opsctl.model.ports import Completed, Script, Shell
-from opsctl.spine.journal import MOVED, NO_JOURNAL, chain, wrap
+from opsctl.spine.journal import MOVED, NO_JOURNAL, bash_said, chain, wrap
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class Batch:
         if answer.code == NO_JOURNAL:
             raise StepFailed(
                 "the journal cannot be written, and so nothing was changed",
-                why=answer.error_text or f"exit status {answer.code}",
-                next=f"on the droplet: df -h {self.journal}",
+                why=bash_said(answer.error_text) or f"exit status {answer.code}",
+                next=f"on the droplet: df -h {self.journal.rpartition('/')[0]}",
                 code="no-journal",
             )
         return answer

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,6 +64,12 @@ def wrap(script: Script, path: str, *, steps: tuple[str, ...], kind: str) -> Scr
         script.secrets,
         script.stdin,
     )
+
+
+def bash_said(text: str) -> str:
+    """The last line of bash's complaints, without where in the script it stood."""
+    lines = text.strip().splitlines()
+    return re.sub(r"^.*?: line \d+: ", "", lines[-1]) if lines else ""
 
 
 def _line(value: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ExitCode, OpsError, StepFailed
 from opsctl.model.ports import Guard, GuardSpec, Host
 from opsctl.spine import audit
+from opsctl.spine.journal import bash_said
 
 _AUDIT_TIMEOUT = 15.0  # s
 _LAST_WORDS = 3.0  # s; after Ctrl-C nobody wants to wait longer for a line in a log
@@ -59,7 +60,7 @@ def _begin(lease: Lease, cancel: Cancel) -> None:
     if answer.code != 0:
         raise StepFailed(
             "the audit cannot be written, and so nothing was changed",
-            why=answer.error_text or f"exit status {answer.code}",
+            why=bash_said(answer.error_text) or f"exit status {answer.code}",
             next=f"on the droplet: df -h {lease.state_dir}; ls -ld {lease.state_dir}",
             code="no-audit",
         )
