@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -22,15 +23,51 @@ _SLICE = 0.1
 
 def attach(argv: Sequence[str], cancel: Cancel) -> int:
     """Run a command here with this process's own stdin, stdout and stderr."""
-    child = subprocess.Popen(list(argv))
+    stdin = sys.stdin.fileno()
+    terminal = os.isatty(stdin)
+    # A group of its own in front of the terminal, so that Ctrl-C is typed at the command and not at us. It stops
+    # itself until it is in front.
+    words = ["sh", "-c", 'kill -STOP $$; exec "$@"', "sh", *argv] if terminal else list(argv)
+    child = subprocess.Popen(words, process_group=0 if terminal else None)
     try:
-        while True:
-            try:
-                return _status(child.wait(_SLICE))
-            except subprocess.TimeoutExpired:
-                cancel.check()
+        with _in_front(child.pid, stdin) if terminal else contextlib.nullcontext():
+            while True:
+                try:
+                    return _status(child.wait(_SLICE))
+                except subprocess.TimeoutExpired:
+                    cancel.check()
     finally:
         _end(child)
+
+
+@contextlib.contextmanager
+def _in_front(group: int, terminal: int) -> Iterator[None]:
+    before = termios.tcgetattr(terminal)
+    os.waitid(os.P_PID, group, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    _give_terminal(terminal, group)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGCONT)
+    try:
+        yield
+    finally:
+        _give_terminal(terminal, os.getpgrp())
+        with _without_stop_signal():
+            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _give_terminal(terminal: int, group: int) -> None:
+    # Who is not in front is stopped for asking, unless the signal is blocked; a group that is gone already needs none.
+    with _without_stop_signal(), contextlib.suppress(OSError):
+        os.tcsetpgrp(terminal, group)
+
+
+@contextlib.contextmanager
+def _without_stop_signal() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _status(code: int) -> int:
