@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from tests.conftest import engine_missing
 
 from opsctl.docker import collect
 from opsctl.docker.disk import parse_disk, parse_filesystems, parse_logs
@@ -16,6 +19,11 @@ from opsctl.model.memory_facts import ContainerFacts, DiskUse, MemoryFacts
 RECORDED = Path(__file__).parent / "recorded"
 MACHINE = (RECORDED / "memory-v2-vm.txt").read_bytes()
 NESTED = (RECORDED / "memory-v1-nested.txt").read_bytes()
+
+ALL_BUT_CURL = (
+    *("bash", "grep", "cut", "cat", "gzip", "stat", "awk", "tail"),
+    *("dmesg", "timeout", "docker", "uname", "xargs", "find", "date"),
+)
 
 
 def of(facts: MemoryFacts, name: str) -> ContainerFacts:
@@ -197,6 +205,22 @@ def test_the_script_runs_on_this_machine() -> None:
     quick = collect.script("sample", None, 0)
     done = subprocess.run(["bash", "-c", quick.text, "bash", *quick.args], capture_output=True, timeout=60, check=True)
     assert collect.sample(done.stdout).total == facts.meminfo["MemTotal"]
+
+
+@pytest.mark.skipif(engine_missing() is not None, reason=engine_missing() or "")
+def test_without_curl_the_docker_command_is_asked(tmp_path: Path) -> None:
+    for name in ALL_BUT_CURL:
+        if program := shutil.which(name):
+            (tmp_path / name).symlink_to(program)
+    script = collect.script("full", None, 1.0)
+    command = [shutil.which("bash") or "bash", "-c", script.text, "bash", *script.args]
+    found = []
+    for path in (os.environ["PATH"], str(tmp_path)):
+        done = subprocess.run(command, capture_output=True, timeout=60, check=True, env={"PATH": path, "HOME": "/root"})
+        found.append(collect.facts(done.stdout))
+    assert [each.engine_via for each in found] == ["api", "cli"]
+    assert found[0].engine == found[1].engine
+    assert found[1].disk.images is None
 
 
 def test_a_socket_that_nobody_listens_on(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def facts(*containers: ContainerFacts, **more: object) -> MemoryFacts:
     """A droplet of 2,000 MB."""
     base = MemoryFacts(
         hostname="droplet", kernel="6.1", taken=1795202152, root_user=True, nested=False, cgroup_version=2,
-        engine="27.0.1", engine_problem="", engine_socket="", meminfo=MEMINFO, vmstat={"pswpin": 0, "pswpout": 0},
+        engine="27.0.1", engine_problem="", engine_socket="",
+        engine_via="api", meminfo=MEMINFO, vmstat={"pswpin": 0, "pswpout": 0},
         pressure=Pressure((0, 0, 0), (0, 0, 0), 0, 0), boot_id="b", uptime=60.0, containers=containers,
         daemons=(Group("dockerd", 1, 60 * MB), Group("shims", 9, 30 * MB)),
         services=(Group("ssh.service", None, 26 * MB),),

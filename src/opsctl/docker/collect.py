@@ -108,6 +108,7 @@ class _Reading:
             engine=self._info().get("ServerVersion", ""),
             engine_problem=self.problem,
             engine_socket=self.socket,
+            engine_via="" if self.problem else self._args("engine")[0],
             meminfo=self.meminfo,
             vmstat=procfs.parse_vmstat(self._text("vmstat")),
             pressure=procfs.parse_pressure(_by_name(self._text("pressure")).get("memory", "")),

@@ -149,7 +149,8 @@ def _notes(facts: MemoryFacts, disk: DiskReport, patience: float) -> tuple[str, 
     if facts.ooms is None:
         notes.append("the kernel log may not be read: OOM history unknown (needs sudo)")
     if not facts.engine_problem and None in (disk.images, disk.volumes):
-        notes.append(f"the engine had no answer about its disk within {patience:g} s: ask again with --disk-wait 30")
+        late = f"the engine had no answer about its disk within {patience:g} s: ask again with --disk-wait 30"
+        notes.append("images and volumes are not counted: curl is missing there" if facts.engine_via == "cli" else late)
     running = [each.memory for each in facts.containers if each.running]
     if running and facts.cgroup_version == 2 and all(each is None or each.peak is None for each in running):
         notes.append(f"peaks are unknown: kernel {facts.kernel} keeps none (5.19 and later do)")

@@ -144,6 +144,7 @@ class MemoryFacts:
     engine: str  # version, "" when the engine did not answer
     engine_problem: str  # "", none, denied, down, no-client
     engine_socket: str
+    engine_via: str  # api, cli (no curl there), ""
     meminfo: Mapping[str, int]
     vmstat: Mapping[str, int]
     pressure: Pressure | None
