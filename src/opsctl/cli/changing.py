@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar, cast
 
 import typer
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from opsctl.jobs.startup import Call
     from opsctl.model.operate import Operator
     from opsctl.model.run import Changed
+
+T = TypeVar("T")
 
 
 class FailurePolicy(StrEnum):
@@ -40,6 +43,30 @@ OnFailureOption = Annotated[
 ]
 
 
+class _Ahead(Generic[T]):
+    """Something that is read in a thread of its own from now on."""
+
+    def __init__(self, read: Callable[[], T]) -> None:
+        self._read = read
+        self._value: T
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="facts")
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._read()
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever asks for the result
+            self._error = error
+
+    def result(self) -> T:
+        """Wait for it. Raises what the reading raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
 def change(
     context: Context,
     name: str,
@@ -56,6 +83,8 @@ def change(
     with progress(as_json=as_json or dry_run, many=many, redact=context.redact) as reporter:
 
         def one(session: Session) -> DropletResult[Changed]:
+            # The droplet is read while this process still loads what it needs to work with the answer.
+            facts = _Ahead(lambda: cast("Operator", session.engine).facts(cancel=session.cancel))
             from opsctl.jobs.startup import Call
             from opsctl.spine.audit import Actor, Entry
 
@@ -65,6 +94,7 @@ def change(
                 Call(
                     host=session.host,
                     engine=cast("Operator", session.engine),
+                    facts=facts.result,
                     stack=session.stack,
                     droplet=session.droplet,
                     entry=Entry(context.run_id, command, "", Actor.current(), started, __version__),

@@ -18,7 +18,7 @@ from opsctl.model.stack import Droplet, Stack
 
 def restart(call: Call, service: str, *, ignore_memory: bool = False) -> DropletResult[Changed]:
     """Stop, memory gate, start, gate. A service that is not running is just started."""
-    facts = call.engine.facts(cancel=call.cancel)
+    facts = call.facts()
     stack = merged(call, facts)
     options = Options(only=(service,), ignore_memory=ignore_memory)
     planned = plan_restart(facts, stack, call.droplet, options, find_sql=lambda name: find_sql(stack, name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,7 @@ class Call:
 
     host: Host
     engine: Operator
+    facts: Callable[[], DropletFacts]  # read once, and perhaps before anybody asks
     stack: Stack
     droplet: Droplet
     entry: Entry  # its plan id is filled in when the plan is made
@@ -53,7 +55,7 @@ class Call:
 
 def startup(call: Call, options: Options) -> DropletResult[Changed]:
     """Bring the chosen services up. Nothing to do takes no lease and writes nothing."""
-    facts = call.engine.facts(cancel=call.cancel)
+    facts = call.facts()
     stack = merged(call, facts)
     planned = plan(facts, stack, call.droplet, options, find_sql=lambda name: find_sql(stack, name))
     return execute(call, planned, facts, stack)

@@ -19,7 +19,7 @@ _RUNNING = ("running", "restarting", "paused")
 
 def stop(call: Call, names: Sequence[str], *, grace: float | None = None) -> DropletResult[Changed]:
     """Stop the named services, or all of the stack's; `grace` in seconds, None for the container's own."""
-    facts = call.engine.facts(cancel=call.cancel)
+    facts = call.facts()
     stack = merged(call, facts)
     return execute(call, plan_stop(facts, stack, names, grace=grace), facts, stack)
 

@@ -118,6 +118,9 @@ class Moving:
         """As Reporter.emit."""
         with self._lock:
             self._follow(event)
+            # Not before there is something to show: until then a question may be asked on this terminal.
+            if not self._live.is_started:
+                self._live.start()
         text = line_of(event, many=self._many)
         if text is not None:
             self._live.console.print(text, soft_wrap=True)
@@ -142,7 +145,6 @@ class Moving:
         return Group(table)
 
     def __enter__(self) -> Self:
-        self._live.start()
         return self
 
     def __exit__(
