@@ -47,6 +47,7 @@ def against_stats(droplet: Droplet, rounds: int, progress: Progress) -> Section:
         series,
         (Target("opsctl", 0.5, "docker stats", words="at most half of docker stats"),),
         ("docker stats: ssh host docker stats --no-stream; ssh true: the connection alone, OpenSSH",),
+        series.failed,
     )
 
 
@@ -60,6 +61,8 @@ def few_and_many(droplet: Droplet, rounds: int, progress: Progress) -> Section:
             _populate(droplet, count)
             report(droplet)
             series = in_turn([Contestant(_of(count), lambda: report(droplet))], rounds, progress)
+            if series.failed:
+                raise DidNotRun(series.failed[_of(count)])
             figures[count].extend(series[_of(count)].values)
     finally:
         droplet.remove_all()
@@ -123,6 +126,7 @@ def on_the_droplet(droplet: Droplet, rounds: int, progress: Progress) -> Section
             Target(WITH, 45e6, words="at most 45 MB, with a stack file to read"),
         ),
         ("the largest process of the tree (RUSAGE_CHILDREN); byte-compiled beforehand, as an installer does",),
+        series.failed,
     )
 
 

@@ -20,13 +20,9 @@ def help_time(rounds: int, progress: Progress) -> Section:
     )
     for each in contestants:
         each.run()
-    return Section(
-        "help",
-        "opsctl --help",
-        "s",
-        in_turn(contestants, rounds * 4, progress),
-        (Target("opsctl", 1.3, "bare Typer", words="at most 1.3 × a bare Typer app with rich"),),
-    )
+    series = in_turn(contestants, rounds * 4, progress)
+    target = Target("opsctl", 1.3, "bare Typer", words="at most 1.3 × a bare Typer app with rich")
+    return Section("help", "opsctl --help", "s", series, (target,), failed=series.failed)
 
 
 def laptop_memory(droplet: Droplet, rounds: int, progress: Progress) -> Section:
@@ -39,13 +35,14 @@ def laptop_memory(droplet: Droplet, rounds: int, progress: Progress) -> Section:
         "bare Python": [sys.executable, "-c", "pass"],
     }
     contestants = [Contestant(name, lambda argv=argv: _peak(argv)) for name, argv in commands.items()]  # type: ignore[misc]
+    series = in_turn(contestants, rounds, progress)
     return Section(
         "memory-laptop",
         "peak memory on the laptop (information)",
         "bytes",
-        in_turn(contestants, rounds, progress),
-        (),
-        ("everything up already; the largest process of the tree",),
+        series,
+        notes=("everything up already; the largest process of the tree",),
+        failed=series.failed,
     )
 
 

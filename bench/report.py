@@ -36,6 +36,8 @@ def show(section: Section, console: Console) -> None:
         shown = [figure(value, section.unit) for value in (each.median, low, high)]
         table.add_row(each.name, str(len(each.values)), *shown)
     console.print(table)
+    for name, reason in section.failed.items():
+        console.print(f"  {name} did not run: {reason}", style="bold red", markup=False, highlight=False)
     for target in section.targets:
         line = verdict(section, target)
         style = "green" if line.endswith(" met") and "NOT" not in line else "bold red"
@@ -54,6 +56,7 @@ def as_data(section: Section) -> dict[str, Any]:
         "contestants": {name: _kept(each) for name, each in section.series.items()},
         "targets": [_judged(section, target) for target in section.targets],
         "notes": list(section.notes),
+        "did_not_run": dict(section.failed),
         "load": [round(value, 2) for value in section.load],
     }
 

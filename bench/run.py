@@ -116,6 +116,7 @@ def measure(named: Iterable[tuple[str, Callable[[], Section]]], log: Log) -> Non
             console.print(f"{name} did not run: {reason}", style="bold red", markup=False)
         else:
             log.done.append(section)
+            log.failed.update({f"{name}: {who}": why for who, why in section.failed.items()})
             report.show(section, console)
         log.keep()
 
@@ -131,7 +132,12 @@ def main() -> int:
     if wanted - {"help"}:
         with droplet_of(asked.stack, keep=asked.keep) as there:
             log.facts["droplet"] = machine.droplet(there)
-            measure(sections(there, wanted, asked.runs), log)
+            try:
+                measure(sections(there, wanted, asked.runs), log)
+            except DidNotRun as reason:
+                log.failed["setting up"] = str(reason)
+                console.print(f"setting up did not work: {reason}", style="bold red", markup=False)
+                log.keep()
     progress(f"kept in {log.path}")
     return 1 if log.failed else 0
 

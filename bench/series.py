@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from shelling import DidNotRun
+
 Progress = Callable[[str], None]
 
 
@@ -57,7 +59,8 @@ class Section:
     series: Mapping[str, Series]
     targets: tuple[Target, ...] = ()
     notes: tuple[str, ...] = ()
-    load: tuple[float, float] = field(default=(0.0, 0.0))  # of the machine, before and after
+    failed: Mapping[str, str] = field(default_factory=dict)  # contestants that did not run, and why
+    load: tuple[float, float] = (0.0, 0.0)  # of the machine, before and after
 
     def figure(self, target: Target) -> float | None:
         """What a target judges: a ratio of medians, or a median; None where something did not run."""
@@ -78,13 +81,29 @@ class Section:
         return [a / b for a, b in zip(self.series[target.of].values, self.series[target.to].values, strict=False)]
 
 
-def in_turn(contestants: Sequence[Contestant], rounds: int, progress: Progress) -> dict[str, Series]:
+class Figures(dict[str, Series]):
+    """Series by contestant, and what those said that did not run: one of them does not stop the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failed: dict[str, str] = {}
+
+
+def in_turn(contestants: Sequence[Contestant], rounds: int, progress: Progress) -> Figures:
     """A B C, A B C, …: what slows the machine down for a while slows all of them."""
-    figures: dict[str, list[float]] = {each.name: [] for each in contestants}
+    values: dict[str, list[float]] = {each.name: [] for each in contestants}
+    found = Figures()
     for number in range(rounds):
         for each in contestants:
-            if each.rounds is not None and number >= each.rounds:
+            if each.name in found.failed or (each.rounds is not None and number >= each.rounds):
                 continue
-            figures[each.name].append(each.run())
-            progress(f"round {number + 1}/{rounds}  {each.name}: {figures[each.name][-1]:,.3f}")
-    return {name: Series(name, tuple(values)) for name, values in figures.items() if values}
+            try:
+                values[each.name].append(each.run())
+                progress(f"round {number + 1}/{rounds}  {each.name}: {values[each.name][-1]:,.3f}")
+            except DidNotRun as reason:
+                found.failed[each.name] = str(reason)
+                progress(f"round {number + 1}/{rounds}  {each.name} did not run: {reason}")
+    found.update(
+        {name: Series(name, tuple(all_)) for name, all_ in values.items() if name not in found.failed and all_}
+    )
+    return found

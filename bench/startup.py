@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import peers
@@ -31,13 +32,14 @@ def prepare(droplet: Droplet, progress: Progress) -> dict[str, Work]:
     progress("creating the containers, and a first start that nobody measures")
     droplet.create()
     shell("floor.sh", droplet)
-    ansible, pyinfra = peers.environment(peers.ANSIBLE, progress), peers.environment(peers.PYINFRA, progress)
+    ansible = partial(peers.environment, peers.ANSIBLE, progress)
+    pyinfra = partial(peers.environment, peers.PYINFRA, progress)
     return {
         "opsctl": lambda: opsctl(droplet),
         "floor": lambda: shell("floor.sh", droplet),
         "docker start": lambda: shell("floor_docker_start.sh", droplet),
-        "ansible": lambda: peers.ansible(ansible, droplet),
-        "pyinfra": lambda: peers.pyinfra(pyinfra, droplet),
+        "ansible": lambda: peers.ansible(ansible(), droplet),
+        "pyinfra": lambda: peers.pyinfra(pyinfra(), droplet),
         "documents": lambda: shell("documents.sh", droplet),
     }
 
@@ -69,6 +71,7 @@ def from_stopped(droplet: Droplet, work: dict[str, Work], rounds: int, progress:
             Target("opsctl", 0.20, "documents", words="5 times faster than the documents' sleeps"),
         ),
         ("documents: once, it is nearly all sleep",),
+        series.failed,
     )
 
 
@@ -100,4 +103,5 @@ def all_up(droplet: Droplet, work: dict[str, Work], rounds: int, progress: Progr
             Target("opsctl", 1.00, "pyinfra", below=True, words="below pyinfra"),
             Target("opsctl", 1.00, "ansible", below=True, words="below Ansible"),
         ),
+        failed=series.failed,
     )

@@ -31,7 +31,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
     import plan as module
 
     yield module
-    for name in ("plan", "series", "report"):
+    for name in ("plan", "series", "report", "shelling"):
         sys.modules.pop(name, None)
 
 
@@ -115,6 +115,25 @@ def test_contestants_take_turns_and_slow_ones_fewer(plan: ModuleType) -> None:
     found = series.in_turn([work("a"), work("slow"), work("b")], 3, lambda _: None)
     assert order == ["a", "slow", "b", "a", "b", "a", "b"]
     assert [len(found[name].values) for name in ("a", "slow", "b")] == [3, 1, 3]
+
+
+def test_one_that_does_not_run_leaves_the_others_their_turns(plan: ModuleType) -> None:
+    import series
+    import shelling
+
+    turns = iter(range(9))
+
+    def breaks() -> float:
+        if next(turns) == 1:
+            raise shelling.DidNotRun("recreated postgres")
+        return 1.0
+
+    contestants = [series.Contestant("breaks", breaks), series.Contestant("holds", lambda: 2.0)]
+    found = series.in_turn(contestants, 3, lambda _: None)
+    assert found.failed == {"breaks": "recreated postgres"}
+    assert {name: each.values for name, each in found.items()} == {"holds": (2.0, 2.0, 2.0)}
+    section = series.Section("s", "t", "s", found, failed=found.failed)
+    assert section.figure(series.Target("breaks", 1, "holds")) is None
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in BENCH.glob("*.sh")))
