@@ -131,6 +131,19 @@ def test_exec_passes_stdin_and_status(busy: Droplet) -> None:
 
 
 @pytest.mark.sandbox
+def test_an_interrupted_command_does_not_run_on(busy: Droplet) -> None:
+    process = busy.opsctl.start("exec", "redis", "--", "sh", "-c", "echo up; exec sleep 4711")
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+    finally:
+        process.kill()
+    assert busy.sh("pgrep -f '[s]leep 4711'", check=False) == ""
+
+
+@pytest.mark.sandbox
 def test_a_shell_on_a_terminal(busy: Droplet) -> None:
     environment = {**BASE_ENVIRONMENT, **busy.opsctl.environment, "TERM": "xterm"}
     pid, terminal = pty.fork()

@@ -37,8 +37,16 @@ def run_command(
     with context.session(context.one()) as session:
         found = running(read(session.reads, session.stack, session.droplet, cancel=session.cancel).named(service)[0])
         tty = sys.stdin.isatty() and sys.stdout.isatty()
-        argv = job.exec_argv(found, command or (), session.droplet, tty=tty, user=user, workdir=workdir)
-        status = session.host.interactive(argv, tty=tty, cancel=session.cancel)
+        status = job.run(
+            session.host,
+            found,
+            command or (),
+            session.droplet,
+            tty=tty,
+            user=user,
+            workdir=workdir,
+            cancel=session.cancel,
+        )
     raise typer.Exit(status)
 
 

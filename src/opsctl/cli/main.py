@@ -66,8 +66,8 @@ def _guarded(process: Process) -> int:
         return int(outcome or 0)
     except SystemExit as leaving:  # typer's own way out: help, usage errors, typer.Exit
         code = leaving.code if isinstance(leaving.code, int) else 1
-        # Typer turns a refused question (Abort) into 1, and so does an interrupt at a prompt.
-        return int(ExitCode(128 + process.cancel.signum)) if process.cancel.cancelled and code == 1 else code
+        # Typer turns an interrupt into 130, or into 1 (Abort) at a prompt, whatever the signal was.
+        return int(ExitCode(128 + process.cancel.signum)) if process.cancel.cancelled and code in (1, 130) else code
     except OpsError as error:
         _tell(process, error.info, error.exit_code)
         return int(error.exit_code)
