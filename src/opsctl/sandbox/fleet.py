@@ -234,7 +234,8 @@ def save(sandbox: Sandbox) -> None:
     }
     write_private(sandbox.folder / "sandbox.json", json.dumps(said, indent=2) + "\n")
     write_private(sandbox.folder / "known_hosts", stackfile.known_hosts(sandbox.droplets))
-    write_private(sandbox.stack_file, stackfile.text(sandbox.folder, sandbox.droplets))
+    stack = stackfile.text(sandbox.folder, sandbox.droplets, emulated=sandbox.kind == "vm")
+    write_private(sandbox.stack_file, stack)
 
 
 def _check_same(there: Sandbox, kind: str | None, memory: int | None) -> None:

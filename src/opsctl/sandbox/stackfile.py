@@ -28,7 +28,7 @@ services:
   postgres:
     phase: 1
     memory: 85MB
-    gate: {{tcp: 5432, sql: "SELECT 1", within: 60s}}
+    gate: {{tcp: 5432, sql: "SELECT 1"}}
     then: [{{sql: {schema}}}]
   redis: {{phase: 1, memory: 10MB, gate: {{tcp: 6379, command: [redis-cli, ping]}}}}
   gateway-mcp: {{phase: 1, memory: 130MB, gate: {{http: ":8000/health"}}}}
@@ -65,12 +65,16 @@ redundant:
 """
 
 
-def text(folder: Path, specs: Sequence[Spec]) -> str:
-    """The stack file for the droplets of one sandbox, whose keys are in `folder`."""
+def text(folder: Path, specs: Sequence[Spec], *, emulated: bool = False) -> str:
+    """The stack file for the droplets of one sandbox, whose keys are in `folder`.
+
+    Where the droplets may be emulated, gates wait five times as long as they do by default.
+    """
     droplets = "".join(
         _DROPLET.format(name=spec.name, port=spec.port, folder=folder, compose=COMPOSE) for spec in specs
     )
-    return _HEAD + droplets + _SERVICES.format(schema=SCHEMA)
+    services = _SERVICES.format(schema=SCHEMA)
+    return _HEAD + droplets + (services.replace("gate: {", "gate: {within: 300s, ") if emulated else services)
 
 
 def known_hosts(specs: Sequence[Spec]) -> str:
