@@ -24,6 +24,7 @@ RESULTS = {
     "startup": "opsctl.model.run:Changed",
     "status": "opsctl.jobs.status_types:Status",
     "stop": "opsctl.model.run:Changed",
+    "tunnel": "opsctl.jobs.tunnel:Opened",
 }
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
