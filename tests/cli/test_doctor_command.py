@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import jsonschema
 import pytest
 from tests.conftest import Droplet, Opsctl
+
+from opsctl.cli import schema
 
 
 def by_name(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -23,6 +26,7 @@ def test_without_a_stack_file_this_machine_is_examined(opsctl: Opsctl) -> None:
 
 def test_an_unreachable_droplet_leaves_the_rest_unknown(opsctl: Opsctl) -> None:
     document = opsctl.json("doctor", "-d", "root@127.0.0.1:9")
+    jsonschema.validate(document, schema.document("doctor"))
     assert document["exit_code"] == 4
     checks = by_name(document)
     assert checks["connection", "login"]["verdict"] == "failed"

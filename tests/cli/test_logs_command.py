@@ -11,9 +11,11 @@ import socket
 import subprocess
 from collections.abc import Iterator
 
+import jsonschema
 import pytest
 from tests.conftest import BASE_ENVIRONMENT, Droplet, Opsctl
 
+from opsctl.cli import schema
 from opsctl.model.cancel import Cancel
 from opsctl.render.logs import clean
 
@@ -211,7 +213,9 @@ def test_a_tunnel_outlives_its_connection(busy: Droplet) -> None:
     lines: list[str] = []
     while not lines or lines[-1] != "}\n":
         lines.append(process.stdout.readline())
-    (tunnel,) = json.loads("".join(lines))["droplets"][0]["result"]["tunnels"]
+    document = json.loads("".join(lines))
+    jsonschema.validate(document, schema.document("tunnel"))
+    (tunnel,) = document["droplets"][0]["result"]["tunnels"]
     try:
         assert ping(tunnel["local_port"]).startswith(b"+PONG")
         busy.sh(f"kill -9 {' '.join(connections(busy) - before)}", check=False)

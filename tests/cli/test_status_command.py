@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import jsonschema
 import pytest
 from tests.conftest import Droplet
+
+from opsctl.cli import schema
 
 COMPOSE = "cd /opt/Dev-Tools/deploy && docker compose"
 
@@ -25,6 +28,7 @@ def test_from_nothing_to_a_broken_stack(droplet: Droplet) -> None:
     droplet.sh("docker run -d --name stray devtools/redis:8 sleep 600")
     droplet.sh("for i in $(seq 300); do curl -sf 127.0.0.1:8000/health >/dev/null && exit; sleep 0.1; done; exit 1")
     up = droplet.opsctl.json("status", "--check")
+    jsonschema.validate(up, schema.document("status"))
     found = services(up)
     assert {found[name]["level"] for name in ("redis", "postgres", "gateway-mcp")} == {"ok"}, found
     assert found["gateway-mcp"]["memory"] > 100_000_000
