@@ -6,12 +6,13 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 
 from opsctl import __version__
 from opsctl.jobs import doctor_docker, doctor_host, doctor_stack
 from opsctl.jobs.doctor_checks import Area, Check, Examination, Verdict
 from opsctl.model.cancel import Cancel
-from opsctl.model.errors import ConfigError, Interrupted, OpsError
+from opsctl.model.errors import ConfigError, ExitCode, Interrupted, OpsError
 from opsctl.model.operate import Operator
 from opsctl.model.ports import Host, Shell
 from opsctl.model.result import DropletResult
@@ -65,7 +66,8 @@ def examine(
         raise
     except OpsError as error:
         area = Area("connection")
-        area.error("login", error)
+        said = replace(error.info, next=error.info.next or f"ssh {droplet.address}   (does that work?)")
+        area.error("login", said, ExitCode.UNREACHABLE)
         for name in ("host", "Docker", "stack"):
             area.checks.append(Check(name, name, Verdict.UNKNOWN, "not looked at: the droplet cannot be reached"))
         return _result(droplet, [*checks, *area.checks])
