@@ -44,10 +44,13 @@ read_engine() {
   ids=$(grep -oE '"Id":"[0-9a-f]{64}"' <<<"$reply" | cut -d'"' -f4)
   [[ $reply =~ \"DockerRootDir\":\"([^\"]+)\" ]] && root=${BASH_REMATCH[1]}
   [[ $reply =~ \"ServerVersion\":\"([0-9]+)\. ]] && major=${BASH_REMATCH[1]}
-  [ "$mode" = sample ] && return
-  section inspect
-  # shellcheck disable=SC2086 # one word an id
-  if [ -n "$ids" ]; then inspected=$(get $(printf '/containers/%s/json ' $ids)); printf '%s\n' "$inspected"; fi
+  # The engine answers while the files are read here.
+  if [ "$mode" = full ] && [ -n "$ids" ]; then exec {inspect}< <(inspect_all); fi
+}
+
+inspect_all() {
+  # shellcheck disable=SC2046,SC2086 # one word an id
+  get $(printf '/containers/%s/json ' $ids)
 }
 
 read_engine_by_cli() {
@@ -66,7 +69,7 @@ read_engine_by_cli() {
 
 read_pids() { # container id -> pid, for the engines that keep cgroups in unusual places
   local id='' key value
-  [ -z "$inspected" ] && inspected=$(for id in $ids; do get "/containers/$id/json"; done)
+  [ -z "$inspected" ] && inspected=$(inspect_all)
   while IFS=: read -r key value; do
     if [ "$key" = '"Pid"' ]; then [ -n "$id" ] && pids[$id]=${pids[$id]:-$value}; else id=${value//\"/}; fi
   done < <(grep -oE '"Id":"[0-9a-f]{64}"|"Pid":[0-9]+' <<<"$inspected")
@@ -163,7 +166,7 @@ read_logs() {
 }
 
 main() {
-  local major='' ids='' inspected='' dir='' memory='' log='' disk=''
+  local major='' ids='' inspected='' inspect='' dir='' memory='' log='' disk=''
   section who "$UID" "$(uname -n)" "$(uname -r)" "${EPOCHSECONDS:-$(date +%s)}"
   find_socket
   read_mounts
@@ -184,6 +187,7 @@ main() {
     section filesystems
     quiet stat -f -c '%S %b %f %a %i %n' "$root" /
     read_logs
+    if [ -n "$inspect" ]; then section inspect; cat <&"$inspect"; fi
     cat <&"$log"
     section disk
     cat <&"$disk"
