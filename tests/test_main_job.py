@@ -44,8 +44,8 @@ def test_from_nothing_to_phase_2_and_back(droplet: Droplet) -> None:
     assert droplet.sh("docker ps -aq --no-trunc; cat /var/lib/opsctl/audit.jsonl") == before, "nothing was written"
 
     seen = valid("status", opsctl.json("status"))
-    running = {each["name"] for each in seen["services"] if each["state"] == "healthy"}
-    assert running == CORE
+    running = {each["name"] for each in seen["services"] if each["level"] == "ok"}
+    assert running == CORE, seen["services"]
 
     report = valid("memory.report", opsctl.json("memory", "report"))
     by_name = {each["service"]: each for each in report["containers"]}

@@ -21,6 +21,7 @@ from opsctl.jobs.fleet import run_fleet
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import UsageError
 from opsctl.model.result import CommandResult, DropletResult
+from opsctl.model.secret import Secret
 from opsctl.model.stack import Droplet, Stack
 
 if TYPE_CHECKING:
@@ -120,7 +121,12 @@ class Context:
         from opsctl.docker.engine import DockerEngine
         from opsctl.hosts import connect, reading
 
-        host = connect(droplet, confirm_host_key=self._confirm_host_key if self._on_terminal else None)
+        asks = self._on_terminal
+        host = connect(
+            droplet,
+            confirm_host_key=self._confirm_host_key if asks else None,
+            ask_passphrase=self._ask_passphrase if asks else None,
+        )
         try:
             reads = reading(host)
             yield Session(droplet, self.stack, host, reads, DockerEngine(reads, droplet), self.cancel)
@@ -168,3 +174,8 @@ class Context:
         with self._question:
             sys.stderr.write(f"The host key of {host} is not known yet.\n  {kind} {fingerprint}\n")
             return typer.confirm("Is this the fingerprint you expect?", err=True)
+
+    def _ask_passphrase(self, path: str) -> Secret | None:
+        with self._question:
+            given = typer.prompt(f"Passphrase of {path} (empty: try without)", default="", hide_input=True, err=True)
+        return Secret(given) if given else None

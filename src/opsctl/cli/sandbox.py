@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from opsctl.cli.commands import SETUP
 from opsctl.cli.options import JsonOption
 from opsctl.cli.output import finish
 from opsctl.cli.process import Process
@@ -30,7 +31,7 @@ KindOption = Annotated[
 
 def register(parent: typer.Typer) -> None:
     """Add the group."""
-    parent.add_typer(app, name="sandbox", help="A droplet on your laptop to try everything on.")
+    parent.add_typer(app, name="sandbox", help="A droplet on your laptop to try everything on.", rich_help_panel=SETUP)
 
 
 @app.command()

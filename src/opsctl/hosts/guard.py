@@ -96,7 +96,7 @@ def _held(rest: str, name: str, scope: str) -> LeaseHeld:
     return LeaseHeld(
         what,
         why=f"{doing} has been running there {_since(holder, boot, now)}{run}",
-        next="wait for it, or end it there with Ctrl-C; the lease of an owner that died is free within 60 s",
+        next="opsctl status   (and again when it is over; an owner that died frees the lease within 60 s)",
     )
 
 

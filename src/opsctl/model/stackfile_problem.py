@@ -68,7 +68,9 @@ def config_error(problems: Sequence[Problem]) -> ConfigError:
     files = list(dict.fromkeys(problem.file for problem in ordered))
     if len(ordered) == 1:
         what = (f"{dotted(first.path)}: " if first.path else "") + first.what + first.hint
-        why = f"expected {first.expected}" if first.expected else ""
+        why = (
+            f"expected {first.expected}" if first.expected else "the file is checked whole before anything is connected"
+        )
     else:
         what = f"{len(ordered)} problems in {' and '.join(files)}"
         why = "\n".join(f"{problem.file} {problem}" if len(files) > 1 else str(problem) for problem in ordered)
