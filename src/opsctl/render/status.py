@@ -12,13 +12,13 @@ from rich.text import Text
 from opsctl.model.units import show_duration, show_size
 
 _STYLES = {"ok": ("●", "green"), "starting": ("◐", "yellow"), "idle": ("○", "dim"), "bad": ("✗", "bold red")}
-_WIDE = 100  # columns from which images are shown
+_WIDE = 120  # columns from which images are shown
 
 
 def print_status(droplet: str, status: Any) -> None:
     """Write one droplet's status: a line about the host, services by phase, strangers, what is wrong."""
     console = Console(highlight=False)
-    console.print(_head(droplet, status), soft_wrap=True)
+    console.print(_head(droplet, status))
     if status.services:
         console.print()
         console.print(_services(status, console.width))
@@ -49,7 +49,8 @@ def _services(status: Any, width: int) -> Table:
     table.add_column("since", justify="right", no_wrap=True)
     table.add_column("memory", justify="right", no_wrap=True)
     table.add_column("↻", justify="right", no_wrap=True)
-    table.add_column("port", overflow="fold")
+    longest = max((len(port) for each in status.services for port in each.ports), default=4)
+    table.add_column("port", overflow="fold", min_width=longest)
     if width >= _WIDE:
         table.add_column("image", overflow="ellipsis", no_wrap=True, style="dim")
     before: object = ""
