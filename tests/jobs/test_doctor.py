@@ -105,20 +105,19 @@ def container(name: str, **more: Any) -> str:
         "log": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
         "restart": "no",
         "memory": 256 * 2**20,
-        "path": "",
         "running": True,
     }
     return json.dumps({**values, **more})
 
 
-def docker(*containers: str, **more: str) -> tuple[Check, ...]:
+def docker(*containers: str, compose: str = "v2.26.1", **more: str) -> tuple[Check, ...]:
     info = {"Driver": "overlay2", "CgroupVersion": "2", "CgroupDriver": "systemd", "MemTotal": 2 * GB}
+    plugins = [{"Name": "compose", "Version": compose}] if compose else []
     found = {
         "which": "/usr/bin/docker",
         "ping": "26.1.5 1.45",
         "pinged": "0",
-        "compose": "2.26.1",
-        "info": json.dumps({**info, "DockerRootDir": "/var/lib/docker"}),
+        "info": json.dumps({**info, "DockerRootDir": "/var/lib/docker", "ClientInfo": {"Plugins": plugins}}),
         "containers": "\n".join(containers),
     }
     return doctor_docker.judge({**found, **more}, STACK)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sized
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from opsctl import __version__
@@ -29,10 +30,14 @@ def laptop(stack: Stack | None, problem: ConfigError | None) -> tuple[Check, ...
     if problem is not None:
         area.error("stack file", problem)
     elif stack is not None and stack.path:
-        area.ok("stack file", f"{stack.path}: {len(stack.droplets)} droplets, {len(stack.services)} services")
+        area.ok("stack file", f"{stack.path}: {_count(stack.droplets, 'droplet')}, {_count(stack.services, 'service')}")
     elif stack is not None:
         area.ok("stack file", "none; what is read comes from the droplet   (opsctl init writes one)")
     return tuple(area.checks)
+
+
+def _count(things: Sized, word: str) -> str:
+    return f"{len(things)} {word}" if len(things) == 1 else f"{len(things)} {word}s"
 
 
 def _ssh(area: Area) -> None:
@@ -71,14 +76,17 @@ def examine(
         for name in ("host", "Docker", "stack"):
             area.checks.append(Check(name, name, Verdict.UNKNOWN, "not looked at: the droplet cannot be reached"))
         return _result(droplet, [*checks, *area.checks])
-    checks += _guarded("host", lambda: doctor_host.look(reads, droplet, cancel=cancel))
-    checks += _guarded("Docker", lambda: doctor_docker.look(reads, stack, droplet, cancel=cancel))
-    broken = [each.name for each in checks if each.area == "Docker" and each.verdict is Verdict.FAILED]
-    if broken:
-        checks.append(Check("stack", "stack", Verdict.UNKNOWN, f"not looked at without: {', '.join(broken)}"))
-        return _result(droplet, checks)
-    checks += _guarded("stack", lambda: doctor_stack.look(engine, reads, stack, droplet, cancel=cancel))
-    return _result(droplet, checks)
+    looks = {
+        "host": lambda: doctor_host.look(reads, droplet, cancel=cancel),
+        "Docker": lambda: doctor_docker.look(reads, stack, droplet, cancel=cancel),
+        "stack": lambda: doctor_stack.look(engine, reads, stack, droplet, cancel=cancel),
+    }
+    with ThreadPoolExecutor(max_workers=len(looks)) as pool:
+        found = dict(zip(looks, pool.map(lambda name: _guarded(name, looks[name]), looks), strict=True))
+    broken = [each.name for each in found["Docker"] if each.verdict is Verdict.FAILED]
+    if broken:  # whatever the stack said, it said for that reason
+        found["stack"] = (Check("stack", "stack", Verdict.UNKNOWN, f"not looked at without: {', '.join(broken)}"),)
+    return _result(droplet, [*checks, *found["host"], *found["Docker"], *found["stack"]])
 
 
 def _guarded(name: str, look: Callable[[], tuple[Check, ...]]) -> tuple[Check, ...]:

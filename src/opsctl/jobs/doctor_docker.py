@@ -22,22 +22,21 @@ _INSTALL = "https://docs.docker.com/engine/install/"
 _FORMAT = (
     '{"name":{{json .Name}},"labels":{{json .Config.Labels}},"log":{{json .HostConfig.LogConfig}},'
     '"restart":{{json .HostConfig.RestartPolicy.Name}},"memory":{{json .HostConfig.Memory}},'
-    '"path":{{json .LogPath}},"running":{{json .State.Running}}}'
+    '"running":{{json .State.Running}}}'
 )
+# Each call of the client costs a slow droplet a second: four, and the rest is read from their answers.
 _READ = (
     USE_SOCKET
-    + """
-at() { printf '\\n@@%s\\n' "$1"; }
+    + r"""
+at() { printf '\n@@%s\n' "$1"; }
 at which; command -v docker; command -v docker-compose
-at ping; docker version --format '{{.Server.Version}} {{.Server.APIVersion}}' 2>&1; printf '\\n@@pinged\\n%s\\n' $?
-at compose; docker compose version --short 2>/dev/null
-at info; docker info --format '{{json .}}' 2>/dev/null
+at ping; docker version --format '{{.Server.Version}} {{.Server.APIVersion}}' 2>&1; printf '\n@@pinged\n%s\n' $?
+at info; info=$(docker info --format '{{json .}}' 2>/dev/null); printf '%s\n' "$info"
 at containers; ids=$(docker ps -aq --no-trunc 2>/dev/null)
 [ -z "$ids" ] || docker inspect --format "$1" $ids 2>/dev/null
-at logs; [ -z "$ids" ] || for path in $(docker inspect --format '{{.LogPath}}' $ids 2>/dev/null); do
-  stat -c '%s %n' "$path"* 2>/dev/null
-done
-at disk; root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null); [ -z "$root" ] || df -PB1 "$root" 2>/dev/null
+[[ $info =~ \"DockerRootDir\":\"([^\"]+)\" ]] && root=${BASH_REMATCH[1]}
+at logs; [ -z "$root" ] || stat -c '%s %n' "$root"/containers/*/*-json.log* 2>/dev/null
+at disk; [ -z "$root" ] || df -PB1 "$root" 2>/dev/null
 """
 )
 
@@ -53,8 +52,8 @@ def judge(found: Mapping[str, str], stack: Stack) -> tuple[Check, ...]:
     area = Area("Docker")
     if not _engine(area, found):
         return tuple(area.checks)
-    _compose(area, found)
     info = json.loads(found.get("info") or "{}")
+    _compose(area, found, info)
     _kind(area, info)
     for place, total, free in disk_rows(found.get("disk", "")):
         if free < 2 * 10**9 or free / total < 0.1:
@@ -88,8 +87,11 @@ def _engine(area: Area, found: Mapping[str, str]) -> bool:
     return True
 
 
-def _compose(area: Area, found: Mapping[str, str]) -> None:
-    there, mend = found.get("compose", ""), "apt-get install docker-compose-plugin   (Debian's own: docker-compose)"
+def _compose(area: Area, found: Mapping[str, str], info: Mapping[str, Any]) -> None:
+    plugins = {
+        each.get("Name"): each.get("Version") or "" for each in (info.get("ClientInfo") or {}).get("Plugins") or ()
+    }
+    there, mend = plugins.get("compose", ""), "apt-get install docker-compose-plugin   (Debian's own: docker-compose)"
     if version(there) >= MIN_COMPOSE:
         area.ok("compose", there)
     elif there:
