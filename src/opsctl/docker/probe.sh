@@ -119,22 +119,23 @@ try_all() {
   if [ -z "$asked" ]; then now; [ "$now" -ge 1000 ] || { detail="running"; return 1; }; good="running"; fi
   detail=$good
 }
-prove() { # service: every proof line must stand in the log since this start
-  local s=$1 line part= i log said= rc; local -a want; eval "want=(${proofs[$s]})"
+remind() { # service, log line: says what is missing unless it is killed first
+  printf 'P|%s\n' "$BASHPID"; read -r -t 0.3 -u 8
+  printf 'W|%s|waiting|up; the log line "%s" is still missing\n' "$1" "$2"
+}
+prove() { # service: every proof line must stand in the log since this start; the deadline is the main loop's affair
+  local s=$1 line i log reminder; local -a want; eval "want=(${proofs[$s]})"
   [ ${#want[@]} -gt 0 ] || return 0
   exec 7< <(exec docker logs -f --since "${started[$s]}" "${id[$s]}" 2>&1); log=$!
   printf 'P|%s\n' "$log"
   while [ ${#want[@]} -gt 0 ]; do
-    now; [ "$now" -lt "${within[$s]}" ] || break
-    rc=0; IFS= read -r -t 0.2 line <&7 || rc=$?
-    part+=$line
-    if [ $rc -eq 0 ]; then
-      for i in "${!want[@]}"; do [[ $part != *"${want[i]}"* ]] || unset "want[i]"; done
-      part=
-    elif [ $rc -gt 128 ]; then   # nothing new for a while: say what is missing, once
-      for i in "${!want[@]}"; do break; done
-      [ "$said" = "$i" ] || { said=$i; printf 'W|%s|waiting|up; the log line "%s" is still missing\n' "$s" "${want[i]}"; }
-    else break; fi
+    for i in "${!want[@]}"; do break; done
+    remind "$s" "${want[i]}" & reminder=$!
+    until [ -z "${want[i]:-}" ] || ! IFS= read -r line <&7; do
+      for k in "${!want[@]}"; do [[ $line != *"${want[k]}"* ]] || unset "want[k]"; done
+    done
+    kill "$reminder" 2>/dev/null
+    [ -z "${want[i]:-}" ] || break
   done
   kill "$log" 2>/dev/null
   for i in "${!want[@]}"; do detail="the log line \"${want[i]}\" did not appear"; return 1; done
@@ -161,9 +162,16 @@ worker() { # service
   done
 }
 filters=(); for each in "${ids[@]}"; do filters+=(--filter "container=$each"); done
+# Everything meets in one pipe that is read without a time limit: `read -t` loses what it has read of a line when the
+# time is up in the middle of it. A tick twice a second takes the limit's place.
+tick() { printf 'P|%s\n' "$BASHPID"; while read -r -t 0.5 -u 8; [ $? -gt 128 ]; do printf 'T|\n' || exit 0; done; }
+listen() {
+  docker events --since "$since" --filter type=container "${filters[@]}" \
+    --format 'E|{{.Actor.ID}}|{{index .Actor.Attributes "exitCode"}}|{{.Action}}' &
+  printf 'P|%s\n' "$!"; wait "$!"; printf 'X|\n'
+}
 feed() {
-  (printf 'P|%s\n' "$BASHPID"; exec docker events --since "$since" --filter type=container "${filters[@]}" \
-    --format 'E|{{.Actor.ID}}|{{index .Actor.Attributes "exitCode"}}|{{.Action}}' 2>/dev/null) &
+  listen 2>/dev/null & tick 2>/dev/null &
   for each in "${asked[@]}"; do worker "$each" 2>/dev/null & done
   wait
 }
@@ -218,6 +226,7 @@ event() { # id, exit code, action
         settled "$s" passed "Docker's health check says healthy" ;;
   esac
 }
+declare -A last
 until_ms=
 exec 3< <(feed)
 while [ -z "$failed" ]; do
@@ -226,20 +235,17 @@ while [ -z "$failed" ]; do
     [ -n "$until_ms" ] || until_ms=$((now + ${settle%.*} * 1000))
     [ "$now" -lt "$until_ms" ] || break
   fi
-  if IFS='|' read -r -t 0.5 kind a b c <&3; then
-    case $kind in
-      P) pids+=("$a") ;;
-      E) event "$a" "$b" "$c" ;;
-      W) if [ "$b" = waiting ]; then [ "${state_of[$a]:-}" = done ] || say "$a" waiting "$c"; else settled "$a" "$b" "$c"; fi ;;
-    esac
-  elif [ $? -le 128 ]; then
-    # Workers are done and the event stream has ended: the engine is gone.
-    [ "$pending" -le 0 ] && [ "$settle" = 0 ] && break
-    for s in "${asked[@]}" "${!watched[@]}"; do settled "$s" gone "the engine does not answer any more"; done; failed=1
-  fi
+  IFS='|' read -r kind a b c <&3 || kind=X
+  case $kind in
+    P) pids+=("$a") ;;
+    E) event "$a" "$b" "$c" ;;
+    W) if [ "$b" != waiting ]; then settled "$a" "$b" "$c"
+       elif [ "${state_of[$a]:-}" != done ]; then last[$a]=$c; say "$a" waiting "$c"; fi ;;
+    X) for s in "${asked[@]}" "${!watched[@]}"; do settled "$s" gone "the engine does not answer any more"; done; failed=1 ;;
+  esac
   now
   for s in "${asked[@]}"; do   # a probe that hangs must not outlive its deadline
-    [ "${state_of[$s]:-}" = done ] || [ "$now" -lt $((within[$s] + 3000)) ] || settled "$s" timeout "the probe itself hangs"
+    [ "${state_of[$s]:-}" = done ] || [ "$now" -lt $((within[$s] + 700)) ] || settled "$s" timeout "${last[$s]:-no answer}"
   done
 done
 available

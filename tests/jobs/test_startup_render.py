@@ -1,0 +1,109 @@
+"""What a run shows: lines while it works, a summary, a diagnosis; nothing secret."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from tests.jobs.startup_facts import DROPLET, MB, compose, container, facts, service, stack
+
+from opsctl.jobs.startup_plan import plan
+from opsctl.jobs.startup_report import report
+from opsctl.jobs.startup_select import Options
+from opsctl.model.engine import HealthResult
+from opsctl.model.errors import ErrorInfo, ExitCode
+from opsctl.model.events import Note, Outcome, PhaseStarted, StepEnded, StepStarted, StepWaiting
+from opsctl.model.operate import Diagnosis
+from opsctl.model.run import Changed, RunResult, StepResult
+from opsctl.render.progress import Lines, line_of
+from opsctl.render.run import diagnosis_lines, print_changed
+
+DIAGNOSIS = Diagnosis(
+    "app", "exited", 3, 2, "limit", 42 * MB, "", (HealthResult(1, "sick\n", ""),), ("PASSWORD=hunter2222", "end"),
+    ("oom-kill: x",), None, None, "it was killed", "raise it",
+)  # fmt: skip
+
+
+def masked(text: str) -> str:
+    return text.replace("hunter2222", "•••")
+
+
+def changed(outcome: Outcome = Outcome.FAILED) -> Changed:
+    found = facts([compose("app"), compose("db")], [container("app", "exited"), container("db", health="healthy")])
+    planned = plan(found, stack(service("db"), service("app", 2)), DROPLET, Options())
+    outcomes = {"keep:db": Outcome.UNCHANGED, "start:app": Outcome.CHANGED, "gate:app": outcome}
+    steps = tuple(
+        StepResult(
+            id=step.id,
+            title=step.title,
+            kind=step.action.kind,
+            service=step.service,
+            phase=step.phase,
+            outcome=outcomes.get(step.id, Outcome.UNCHANGED),
+            seconds=1.0,
+            detail="it exited" if step.id == "gate:app" else "",
+            error=ErrorInfo("x", "no") if outcomes.get(step.id) is Outcome.FAILED else None,
+            exit_code=ExitCode.GATE if outcomes.get(step.id) is Outcome.FAILED else ExitCode.DONE,
+            diagnosis=DIAGNOSIS if step.id == "gate:app" else None,
+        )
+        for step in planned.plan.steps
+    )
+    run = RunResult("r", planned.plan.id, "startup", steps, 3.0)
+    return Changed(False, planned.plan.to_json(), ("a note",), report(planned.plan, run), run, 2000 * MB, 800 * MB)
+
+
+def test_a_service_fares_as_its_worst_step() -> None:
+    db, app = changed().services
+    assert (db.service, db.outcome) == ("db", Outcome.UNCHANGED)
+    assert (app.service, app.phase, app.outcome, app.detail) == ("app", 2, Outcome.FAILED, "it exited")
+    skipped = changed(Outcome.SKIPPED).services[1]
+    assert skipped.outcome is Outcome.SKIPPED and skipped.detail.startswith("started, not waited for")
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "160"])
+def test_the_summary_fits_and_hides_what_is_secret(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    print_changed("d", changed(), redact=masked)
+    out, err = capsys.readouterr()
+    table = out.split("\n\n")[0]
+    assert max(map(len, table.splitlines())) <= int(columns)
+    assert "app" in out and "failed" in out and "800 MB of 2000 MB memory available" in out and "note: a note" in out
+    assert "hunter2222" not in err and "•••" in err
+    assert "yes, by its own limit" in err and "likely cause" in err and "sick" in err
+
+
+def test_a_dry_run_shows_the_steps_and_says_that_nothing_was_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    dry = dataclasses.replace(changed(), dry_run=True, run=None)
+    print_changed("d", dry, redact=masked)
+    out = capsys.readouterr().out
+    assert "start app" in out and "unchanged: db" in out and "nothing was changed (dry run)" in out
+
+
+def test_what_stays_on_the_screen() -> None:
+    def text(event: object, **more: bool) -> str:
+        line = line_of(event, **more)  # type: ignore[arg-type]
+        return line.plain if line is not None else ""
+
+    phase = PhaseStarted("d", 2, ("app",), 180 * MB, 900 * MB)
+    assert text(phase) == "phase 2  app  needs 180 MB, 900 MB available"
+    assert text(phase, many=True).startswith("d: phase 2")
+    assert "✓ app  HTTP 200  1.5 s" in text(StepEnded("d", "gate:app", Outcome.UNCHANGED, 1.5, "HTTP 200", "app"))
+    assert "✗ app  it exited" in text(StepEnded("d", "gate:app", Outcome.FAILED, 0.0, "it exited", "app"))
+    assert "· db  already healthy" in text(StepEnded("d", "keep:db", Outcome.UNCHANGED, 0.0, "healthy", "db"))
+    assert text(StepEnded("d", "start:app", Outcome.CHANGED, 1.0, "started", "app")) == ""
+    assert text(StepEnded("d", "gate:app", Outcome.SKIPPED, 0.0, "not tried: x failed", "app")) == ""
+    assert text(Note("d", "careful", "warning")) == "! careful"
+    assert text(StepStarted("d", "gate:app", "wait", "app")) == ""
+
+
+def test_plain_lines_tell_the_last_state_seen_redacted(capsys: pytest.CaptureFixture[str]) -> None:
+    with Lines(many=False, redact=masked) as lines:
+        lines.emit(StepWaiting("d", "gate:app", "HTTP 503 hunter2222", "app"))
+    assert capsys.readouterr().err == "  … app  HTTP 503 •••\n"
+
+
+def test_a_diagnosis_without_anything_known_is_short() -> None:
+    bare = Diagnosis("a", "gone", 0, 0, "", 0, "", (), (), (), None, None, "", "")
+    assert [line.plain for line in diagnosis_lines(bare, masked)] == ["a  gone, exit code 0", "  killed for memory no"]
