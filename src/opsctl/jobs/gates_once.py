@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.engine import ProbeSpec, ProbeState, StackFacts
+from opsctl.model.errors import DeadlineExceeded
 from opsctl.model.operate import Operator
 from opsctl.model.ports import Shell
 from opsctl.model.stack import Gate, Stack
@@ -39,8 +40,16 @@ def ask(engine: Operator, shell: Shell, wanted: tuple[ProbeSpec, ...], *, cancel
     script = engine.probe(wanted, interval=0.2, tolerant=frozenset(each.service for each in wanted))
     stream = shell.stream(script, cancel=cancel, timeout=bound)
     states: dict[str, ProbeState] = {}
-    with closing(stream):  # type: ignore[type-var]
-        for line in stream:
-            if state := engine.parse_probe(line):
-                states[state.service] = state
+    open_ = {each.service for each in wanted}
+    try:
+        with closing(stream):  # type: ignore[type-var]
+            for line in stream:
+                if state := engine.parse_probe(line):
+                    states[state.service] = state
+                    if state.state != "waiting":
+                        open_.discard(state.service)
+                if not open_:  # a probe that hangs in a container would keep the rest waiting
+                    break
+    except DeadlineExceeded:
+        return states
     return states
