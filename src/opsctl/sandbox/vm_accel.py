@@ -29,7 +29,7 @@ class Accel:
 KVM = Accel("kvm", ("-accel", "kvm", "-cpu", "host"), (), 60.0)
 # With cx16 kernel 6.12 panics in QEMU 7.2's emulation. The emulated time-stamp counter is the real one: to trust it
 # saves the slow emulated clocks.
-TCG = Accel("tcg", ("-accel", "tcg,thread=multi,tb-size=256", "-cpu", "Nehalem,-cx16"), ("tsc=reliable",), 300.0)
+TCG = Accel("tcg", ("-accel", "tcg,thread=multi,tb-size=256", "-cpu", "Nehalem,-cx16"), ("tsc=reliable",), 600.0)
 
 
 def choose(kernel: Path, progress: Progress, cancel: Cancel) -> Accel:
