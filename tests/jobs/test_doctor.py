@@ -10,10 +10,11 @@ import pytest
 
 from opsctl.hosts import connect
 from opsctl.jobs import doctor_docker, doctor_host, doctor_stack
-from opsctl.jobs.doctor_checks import Area, Check, Examination, Verdict, sections, version
+from opsctl.jobs.doctor_checks import Area, sections, version
 from opsctl.model.cancel import Cancel
 from opsctl.model.engine import ProbeState
 from opsctl.model.errors import ConfigError, ExitCode
+from opsctl.model.examination import Check, Examination, Verdict
 from opsctl.model.ports import GuardSpec
 from opsctl.model.stack import Droplet, Service, Stack
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from opsctl.jobs.status import judge, reached_phase, starting
-from opsctl.jobs.status_types import Level, ServiceStatus, Status
 from opsctl.model.engine import (
     ComposeService,
     Container,
@@ -21,6 +20,7 @@ from opsctl.model.engine import (
 )
 from opsctl.model.jsonable import to_jsonable
 from opsctl.model.stack import Droplet, Service, Stack
+from opsctl.model.status import Level, ServiceStatus, Status
 
 NOW = datetime(2026, 9, 21, 13, 33, 20, tzinfo=UTC).timestamp()
 DROPLET = Droplet("agents", "root@203.0.113.7")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 import typer
 
@@ -20,7 +20,6 @@ from opsctl.model.result import DropletResult
 
 if TYPE_CHECKING:
     from opsctl.jobs.startup import Call
-    from opsctl.model.operate import Operator
     from opsctl.model.run import Changed
 
 T = TypeVar("T")
@@ -84,7 +83,7 @@ def change(
 
         def one(session: Session) -> DropletResult[Changed]:
             # The droplet is read while this process still loads what it needs to work with the answer.
-            facts = _Ahead(lambda: cast("Operator", session.engine).facts(cancel=session.cancel))
+            facts = _Ahead(lambda: session.engine.facts(cancel=session.cancel))
             from opsctl.jobs.startup import Call
             from opsctl.spine.audit import Actor, Entry
 
@@ -93,7 +92,7 @@ def change(
             return job(
                 Call(
                     host=session.host,
-                    engine=cast("Operator", session.engine),
+                    engine=session.engine,
                     facts=facts.result,
                     stack=session.stack,
                     droplet=session.droplet,

@@ -25,8 +25,8 @@ from opsctl.model.secret import Secret
 from opsctl.model.stack import Droplet, Stack
 
 if TYPE_CHECKING:
-    from opsctl.model.engine import Engine
     from opsctl.model.memory_facts import MemoryReader
+    from opsctl.model.operate import Operator
     from opsctl.model.ports import Host, Shell
 
 T = TypeVar("T")
@@ -40,10 +40,10 @@ class Session:
     stack: Stack
     host: Host
     reads: Shell
-    engine: Engine
+    engine: Operator
     cancel: Cancel
 
-    def engine_of(self, droplet: Droplet) -> Engine:
+    def engine_of(self, droplet: Droplet) -> Operator:
         """The engine over this connection for a droplet that is known better by now: another project, another file."""
         from opsctl.docker.engine import DockerEngine
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,8 +14,7 @@ from opsctl.model.errors import ConfigError
 from opsctl.model.result import CommandResult, DropletResult
 
 if TYPE_CHECKING:
-    from opsctl.jobs.doctor_checks import Check, Examination
-    from opsctl.model.operate import Operator
+    from opsctl.model.examination import Check, Examination
 
 
 def doctor(
@@ -38,7 +37,7 @@ def doctor(
 
 def _examine(context: Context) -> CommandResult[Examination]:
     from opsctl.jobs import doctor as job
-    from opsctl.jobs.doctor_checks import Examination
+    from opsctl.model.examination import Examination
 
     try:
         known = context.stack
@@ -51,7 +50,7 @@ def _examine(context: Context) -> CommandResult[Examination]:
         return job.examine(
             session.host,
             session.reads,
-            cast("Operator", session.engine),
+            session.engine,
             session.stack,
             session.droplet,
             here=here,

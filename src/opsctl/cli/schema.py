@@ -14,7 +14,7 @@ from opsctl.model.secret import Secret
 # command → where its result type lives
 RESULTS = {
     "config.show": "opsctl.jobs.config:ConfigReport",
-    "doctor": "opsctl.jobs.doctor_checks:Examination",
+    "doctor": "opsctl.model.examination:Examination",
     "init": "opsctl.jobs.init:InitResult",
     "memory.report": "opsctl.model.memory:MemoryReport",
     "restart": "opsctl.model.run:Changed",
@@ -22,7 +22,7 @@ RESULTS = {
     "sandbox.status": "opsctl.sandbox.fleet:DropletStatus",
     "sandbox.up": "opsctl.sandbox.fleet:DropletStatus",
     "startup": "opsctl.model.run:Changed",
-    "status": "opsctl.jobs.status_types:Status",
+    "status": "opsctl.model.status:Status",
     "stop": "opsctl.model.run:Changed",
     "tunnel": "opsctl.jobs.tunnel:Opened",
 }

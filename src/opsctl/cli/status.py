@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +14,7 @@ from opsctl.model.errors import ExitCode
 from opsctl.model.result import CommandResult, DropletResult
 
 if TYPE_CHECKING:
-    from opsctl.jobs.status_types import Status
-    from opsctl.model.operate import Operator
+    from opsctl.model.status import Status
 
 
 def status(
@@ -39,9 +38,7 @@ def status(
     def job(session: Session) -> DropletResult[Status]:
         from opsctl.jobs.status_read import read
 
-        return read(
-            cast("Operator", session.engine), session.reads, session.stack, session.droplet, cancel=session.cancel
-        )
+        return read(session.engine, session.reads, session.stack, session.droplet, cancel=session.cancel)
 
     result = context.over(job, reading=True)
     if check:
@@ -58,7 +55,8 @@ def _checked(each: DropletResult[Status]) -> DropletResult[Status]:
 def _render(each: DropletResult[Status]) -> None:
     from opsctl.render.status import print_status
 
-    print_status(each.name, each.result)
+    if each.result is not None:
+        print_status(each.name, each.result)
 
 
 def register(app: typer.Typer) -> None:

@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from opsctl import __version__
 from opsctl.jobs import doctor_docker, doctor_host, doctor_stack
-from opsctl.jobs.doctor_checks import Area, Check, Examination, Verdict
+from opsctl.jobs.doctor_checks import Area
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, ExitCode, Interrupted, OpsError
+from opsctl.model.examination import Check, Examination, Verdict
 from opsctl.model.operate import Operator
 from opsctl.model.ports import Host, Shell
 from opsctl.model.result import DropletResult

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from opsctl.jobs.containers import USE_SOCKET, engine_error
-from opsctl.jobs.doctor_checks import Area, Check, sections, version
+from opsctl.jobs.doctor_checks import Area, sections, version
 from opsctl.jobs.doctor_host import disk_rows
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ExitCode, OpsError
+from opsctl.model.examination import Check
 from opsctl.model.ports import Script, Shell
 from opsctl.model.stack import Droplet, Stack
 from opsctl.model.units import parse_size, show_size

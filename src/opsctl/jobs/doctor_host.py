@@ -7,9 +7,10 @@ import time
 from collections.abc import Mapping
 from statistics import median
 
-from opsctl.jobs.doctor_checks import Area, Check, sections, version
+from opsctl.jobs.doctor_checks import Area, sections, version
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ExitCode
+from opsctl.model.examination import Check
 from opsctl.model.ports import Host, Privilege, Script, Shell
 from opsctl.model.stack import Droplet
 from opsctl.model.units import show_duration, show_size

@@ -9,11 +9,12 @@ from typing import Any
 
 from opsctl.jobs import gates_once
 from opsctl.jobs.containers import USE_SOCKET
-from opsctl.jobs.doctor_checks import Area, Check
+from opsctl.jobs.doctor_checks import Area
 from opsctl.jobs.status import is_up
 from opsctl.model.cancel import Cancel
 from opsctl.model.engine import ProbeState, StackFacts
 from opsctl.model.errors import ConfigError, ExitCode, OpsError
+from opsctl.model.examination import Check
 from opsctl.model.operate import Operator
 from opsctl.model.ports import Script, Shell
 from opsctl.model.stack import Droplet, Stack

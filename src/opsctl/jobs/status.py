@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from opsctl.jobs.status_problems import find_problems
-from opsctl.jobs.status_types import Level, OtherContainer, ServiceStatus, Status
 from opsctl.model.engine import Container, ProbeState, StackFacts
 from opsctl.model.stack import Droplet, Service, Stack
+from opsctl.model.status import Level, OtherContainer, ServiceStatus, Status
 
 _LOOP = 3  # restarts that make a crash loop, of a container that is up for less than
 _SETTLED = 60.0  # s

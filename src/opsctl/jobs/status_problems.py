@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from opsctl.jobs.status_types import Level, Problem, ServiceStatus
 from opsctl.model.engine import StackFacts
 from opsctl.model.stack import Droplet
+from opsctl.model.status import Level, Problem, ServiceStatus
 
 _RECENT = 3600.0  # s in which a restart is worth a word
 

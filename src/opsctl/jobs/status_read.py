@@ -7,7 +7,6 @@ import time
 from opsctl.jobs import containers as listing
 from opsctl.jobs import gates_once
 from opsctl.jobs.status import judge, starting
-from opsctl.jobs.status_types import OtherContainer, Status
 from opsctl.model.cancel import Cancel
 from opsctl.model.engine import Container, MemInfo
 from opsctl.model.errors import ConfigError, OpsError, UnreachableError
@@ -16,6 +15,7 @@ from opsctl.model.ports import Script, Shell
 from opsctl.model.result import DropletResult
 from opsctl.model.stack import Droplet, Stack
 from opsctl.model.stackfile_merge import merge
+from opsctl.model.status import OtherContainer, Status
 
 _PATIENCE = 1.5  # s for a service that Docker calls starting to show that it is up
 _COMPOSE_ONLY = {"compose-v1", "no-compose", "compose-too-old"}

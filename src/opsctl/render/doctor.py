@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from opsctl.model.examination import Check
+
 _SIGNS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "bold red"), "unknown": ("?", "dim")}
 
 
-def print_examination(droplet: str, checks: Sequence[Any]) -> None:
+def print_examination(droplet: str, checks: Sequence[Check]) -> None:
     """Write one droplet's checks, and how many of which kind there are."""
     console = Console(highlight=False)
     console.print(Text(droplet, style="bold"))
@@ -26,7 +27,7 @@ def print_examination(droplet: str, checks: Sequence[Any]) -> None:
     console.print(_summary(checks), soft_wrap=True)
 
 
-def _table(checks: Sequence[Any]) -> Table:
+def _table(checks: Sequence[Check]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(width=1)
     table.add_column(no_wrap=True, min_width=12)
@@ -40,7 +41,7 @@ def _table(checks: Sequence[Any]) -> Table:
     return table
 
 
-def _summary(checks: Sequence[Any]) -> Text:
+def _summary(checks: Sequence[Check]) -> Text:
     counts = Counter(str(each.verdict) for each in checks)
     parts = [
         f"{counts['ok']} ok",

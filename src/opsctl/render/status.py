@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from opsctl.model.status import OtherContainer, ServiceStatus, Status
 from opsctl.model.units import show_duration, show_size
 
 _STYLES = {"ok": ("●", "green"), "starting": ("◐", "yellow"), "idle": ("○", "dim"), "bad": ("✗", "bold red")}
 _WIDE = 120  # columns from which images are shown
 
 
-def print_status(droplet: str, status: Any) -> None:
+def print_status(droplet: str, status: Status) -> None:
     """Write one droplet's status: a line about the host, services by phase, strangers, what is wrong."""
     console = Console(highlight=False)
     console.print(_head(droplet, status))
@@ -32,7 +32,7 @@ def print_status(droplet: str, status: Any) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _head(droplet: str, status: Any) -> Text:
+def _head(droplet: str, status: Status) -> Text:
     memory = status.memory
     engine = f"Docker {status.engine}, compose {status.compose}" if status.engine else ""
     swap = f"swap {show_size(memory.swap_total - memory.swap_free)} of {show_size(memory.swap_total)}"
@@ -41,7 +41,7 @@ def _head(droplet: str, status: Any) -> Text:
     return Text.assemble((droplet, "bold"), "  ", (" · ".join(filter(None, parts)), "dim"))
 
 
-def _services(status: Any, width: int) -> Table:
+def _services(status: Status, width: int) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("phase", justify="right", no_wrap=True)
     table.add_column("service", no_wrap=True)
@@ -62,7 +62,7 @@ def _services(status: Any, width: int) -> Table:
     return table
 
 
-def _row(each: Any, phase: str) -> Sequence[Text | str]:
+def _row(each: ServiceStatus, phase: str) -> Sequence[Text | str]:
     sign, style = _STYLES[each.level]
     state = Text.assemble((f"{sign} {each.state}", style))
     if each.differs:
@@ -80,7 +80,7 @@ def _row(each: Any, phase: str) -> Sequence[Text | str]:
     )
 
 
-def _memory(each: Any) -> Text:
+def _memory(each: ServiceStatus) -> Text:
     expected = each.memory_expected
     if each.memory is None:
         return Text(f"– / {show_size(expected):>6}" if expected else "", style="dim")
@@ -91,7 +91,7 @@ def _memory(each: Any) -> Text:
     return text
 
 
-def _others(others: Sequence[Any]) -> Table:
+def _others(others: Sequence[OtherContainer]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for each in others:
         memory = show_size(each.memory) if each.memory is not None else ""
@@ -111,7 +111,7 @@ def age(seconds: float | None) -> str:
     return f"{int(seconds // 86400)} d"
 
 
-def verdict(status: Any) -> list[Text]:
+def verdict(status: Status) -> list[Text]:
     """What is wrong, each with what to type next; or that nothing is."""
     lines = []
     for each in sorted(status.problems, key=lambda problem: problem.level):
@@ -124,7 +124,7 @@ def verdict(status: Any) -> list[Text]:
     return lines
 
 
-def _well(status: Any) -> Text:
+def _well(status: Status) -> Text:
     if not status.phase:
         first = min(status.phases, default=1)
         return Text.assemble(
