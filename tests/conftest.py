@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,3 +131,48 @@ def droplet(session_droplet: Droplet) -> Droplet:
     """The session's droplet with no container on it."""
     session_droplet.sh("docker ps -aq | xargs -r docker rm -fv >/dev/null; rm -rf /var/lib/opsctl")
     return session_droplet
+
+
+MACHINE = f"vm-{os.getpid()}"
+
+
+@pytest.fixture(scope="session")
+def machine_opsctl(sandbox_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Opsctl:
+    """opsctl that knows the session's sandboxes and no stack file."""
+    return Opsctl(dict(sandbox_environment), tmp_path_factory.mktemp("machine-work"))
+
+
+@pytest.fixture(scope="session")
+def machine_folder(sandbox_environment: dict[str, str]) -> Path:
+    """Where the session's machine keeps its files."""
+    return Path(sandbox_environment["OPSCTL_SANDBOX_STATE"]) / MACHINE / MACHINE / "vm"
+
+
+@pytest.fixture(scope="session")
+def machine(machine_opsctl: Opsctl, machine_folder: Path) -> Iterator[Droplet]:
+    """One virtual machine for the whole session. Its first `up` is killed half-way, for `up` must mend that anyway."""
+    from opsctl.sandbox import vm_process
+
+    first = machine_opsctl.start("sandbox", "up", "--kind", "vm", "--name", MACHINE)
+    try:
+        while vm_process.owner(machine_folder) is None:
+            if first.poll() is not None:
+                _, said = first.communicate()
+                if first.returncode == 3:
+                    pytest.skip(f"no machine can be made here: {said}")
+                pytest.fail(said)
+            time.sleep(0.2)
+        first.send_signal(signal.SIGKILL)
+        first.communicate()
+        half = machine_opsctl.json("sandbox", "status", "--name", MACHINE)["droplets"][0]["result"]
+        assert half["condition"] == "broken", half
+        up = machine_opsctl("sandbox", "up", "--name", MACHINE, timeout=900)
+        assert up.returncode == 0, up.stderr
+        seen = machine_opsctl.json("sandbox", "status", "--name", MACHINE)["droplets"][0]["result"]
+        assert (seen["condition"], seen["kind"]) == ("running", "vm"), seen
+        stack = Path(seen["stack_file"])
+        opsctl = Opsctl({**machine_opsctl.environment, "OPSCTL_STACK": str(stack)}, machine_opsctl.folder)
+        yield Droplet(MACHINE, stack, opsctl, tuple(seen["ssh"]))
+    finally:
+        first.kill()
+        machine_opsctl("sandbox", "down", "--name", MACHINE)

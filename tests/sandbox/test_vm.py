@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.conftest import Droplet, Opsctl
+from tests.conftest import MACHINE, Droplet, Opsctl
 
 from opsctl.sandbox import vm_process
 
 QEMU = "qemu-system-x86_64"
-NAME = f"vm-{os.getpid()}"
 pytestmark = [
     pytest.mark.vm,
     pytest.mark.timeout(1500),
@@ -24,42 +20,10 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def opsctl_here(tmp_path_factory: pytest.TempPathFactory) -> Opsctl:
-    """opsctl with sandboxes of this module's own; what was built is shared."""
-    return Opsctl({"OPSCTL_SANDBOX_STATE": str(tmp_path_factory.mktemp("state"))}, tmp_path_factory.mktemp("work"))
-
-
-@pytest.fixture(scope="module")
-def folder(opsctl_here: Opsctl) -> Path:
-    """Where the machine keeps its files."""
-    return Path(opsctl_here.environment["OPSCTL_SANDBOX_STATE"]) / NAME / NAME / "vm"
-
-
-@pytest.fixture(scope="module")
-def machine(opsctl_here: Opsctl, folder: Path) -> Iterator[Droplet]:
-    """The machine. Its first `up` is killed half-way, for `up` must mend that anyway."""
-    first = opsctl_here.start("sandbox", "up", "--kind", "vm", "--name", NAME)
-    try:
-        while vm_process.owner(folder) is None:
-            if first.poll() is not None:
-                _, said = first.communicate()
-                if first.returncode == 3:
-                    pytest.skip(f"no machine can be made here: {said}")
-                pytest.fail(said)
-            time.sleep(0.2)
-        first.send_signal(signal.SIGKILL)
-        first.communicate()
-        half = opsctl_here.json("sandbox", "status", "--name", NAME)["droplets"][0]["result"]
-        assert half["condition"] == "broken", half
-        up = opsctl_here("sandbox", "up", "--name", NAME, timeout=900)
-        assert up.returncode == 0, up.stderr
-        seen = opsctl_here.json("sandbox", "status", "--name", NAME)["droplets"][0]["result"]
-        assert (seen["condition"], seen["kind"]) == ("running", "vm"), seen
-        yield Droplet(NAME, Path(seen["stack_file"]), opsctl_here, tuple(seen["ssh"]))
-    finally:
-        first.kill()
-        opsctl_here("sandbox", "down", "--name", NAME)
+@pytest.fixture(scope="module", autouse=True)
+def _clean(machine: Droplet) -> None:
+    """Take away what the tests before left running."""
+    machine.sh("docker ps -aq | xargs -r docker rm -fv >/dev/null; rm -rf /var/lib/opsctl")
 
 
 def boot_id(machine: Droplet) -> str:
@@ -81,7 +45,7 @@ def test_its_system_is_whole_and_its_clock_is_right(machine: Droplet) -> None:
     there = int(machine.sh("date +%s"))
     assert before - 5 <= there <= int(time.time()) + 5
     assert machine.sh("systemctl is-system-running", check=False).strip() == "running"
-    assert machine.sh("hostname").strip() == NAME
+    assert machine.sh("hostname").strip() == MACHINE
 
 
 def test_the_stack_is_ready_to_be_created(machine: Droplet) -> None:
@@ -114,15 +78,15 @@ def test_a_container_over_its_limit_is_killed_and_the_kernel_says_so(machine: Dr
     assert "Memory cgroup out of memory: Killed process" in log
 
 
-def test_up_leaves_a_running_machine_alone(machine: Droplet, opsctl_here: Opsctl, folder: Path) -> None:
-    before, pid = boot_id(machine), vm_process.owner(folder)
-    assert opsctl_here("sandbox", "up", "--name", NAME).returncode == 0
-    assert (boot_id(machine), vm_process.owner(folder)) == (before, pid)
+def test_up_leaves_a_running_machine_alone(machine: Droplet, machine_opsctl: Opsctl, machine_folder: Path) -> None:
+    before, pid = boot_id(machine), vm_process.owner(machine_folder)
+    assert machine_opsctl("sandbox", "up", "--name", MACHINE).returncode == 0
+    assert (boot_id(machine), vm_process.owner(machine_folder)) == (before, pid)
 
 
-def test_a_reboot_is_one_and_what_is_on_the_disk_stays(machine: Droplet, opsctl_here: Opsctl, folder: Path) -> None:
+def test_a_reboot_is_one_and_the_disk_stays(machine: Droplet, machine_opsctl: Opsctl, machine_folder: Path) -> None:
     machine.sh("echo kept > /root/note")
-    before, pid = boot_id(machine), vm_process.owner(folder)
+    before, pid = boot_id(machine), vm_process.owner(machine_folder)
     machine.sh("nohup sh -c 'sleep 1; reboot' >/dev/null 2>&1 &")
     deadline = time.monotonic() + 600
     after = before
@@ -135,35 +99,37 @@ def test_a_reboot_is_one_and_what_is_on_the_disk_stays(machine: Droplet, opsctl_
         ).stdout.strip()
         time.sleep(0.5)
     assert after not in (before, "")
-    assert vm_process.owner(folder) == pid
+    assert vm_process.owner(machine_folder) == pid
     assert machine.sh("cat /root/note") == "kept\n"
 
 
-def test_a_machine_that_died_is_found_and_started_again(machine: Droplet, opsctl_here: Opsctl, folder: Path) -> None:
-    before, pid = boot_id(machine), vm_process.owner(folder)
+def test_a_dead_machine_is_found_and_started_again(
+    machine: Droplet, machine_opsctl: Opsctl, machine_folder: Path
+) -> None:
+    before, pid = boot_id(machine), vm_process.owner(machine_folder)
     machine.sh("echo kept > /root/note; sync")
-    vm_process.kill(folder)
-    assert (folder / vm_process.PIDFILE).exists()
-    seen = opsctl_here.json("sandbox", "status", "--name", NAME)["droplets"][0]["result"]
+    vm_process.kill(machine_folder)
+    assert (machine_folder / vm_process.PIDFILE).exists()
+    seen = machine_opsctl.json("sandbox", "status", "--name", MACHINE)["droplets"][0]["result"]
     assert seen["condition"] == "stopped"
-    up = opsctl_here("sandbox", "up", "--name", NAME, timeout=900)
+    up = machine_opsctl("sandbox", "up", "--name", MACHINE, timeout=900)
     assert up.returncode == 0, up.stderr
     assert boot_id(machine) != before
-    assert vm_process.owner(folder) not in (None, pid)
+    assert vm_process.owner(machine_folder) not in (None, pid)
     assert machine.sh("cat /root/note") == "kept\n"
 
 
-def test_nothing_secret_is_to_be_seen(machine: Droplet, folder: Path) -> None:
-    pid = vm_process.owner(folder)
+def test_nothing_secret_is_to_be_seen(machine: Droplet, machine_folder: Path) -> None:
+    pid = vm_process.owner(machine_folder)
     argv = Path(f"/proc/{pid}/cmdline").read_text()
     assert "PRIVATE KEY" not in argv
     assert "sandbox.identity=" not in argv
-    assert folder.stat().st_mode & 0o077 == 0
-    assert not (folder / "identity").exists()
+    assert machine_folder.stat().st_mode & 0o077 == 0
+    assert not (machine_folder / "identity").exists()
 
 
-def test_down_leaves_nothing(machine: Droplet, opsctl_here: Opsctl, folder: Path) -> None:
-    pid = vm_process.owner(folder)
-    assert opsctl_here("sandbox", "down", "--name", NAME).returncode == 0
+def test_down_leaves_nothing(machine: Droplet, machine_opsctl: Opsctl, machine_folder: Path) -> None:
+    pid = vm_process.owner(machine_folder)
+    assert machine_opsctl("sandbox", "down", "--name", MACHINE).returncode == 0
     assert not Path(f"/proc/{pid}/exe").exists()  # whoever is to reap it may take its time
-    assert list(Path(opsctl_here.environment["OPSCTL_SANDBOX_STATE"]).iterdir()) == []
+    assert list(Path(machine_opsctl.environment["OPSCTL_SANDBOX_STATE"]).iterdir()) == []
