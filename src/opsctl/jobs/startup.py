@@ -17,7 +17,8 @@ from opsctl.jobs.startup_select import Options
 from opsctl.jobs.startup_steps import LocalSql
 from opsctl.model import assets
 from opsctl.model.cancel import Cancel
-from opsctl.model.errors import ConfigError, ErrorInfo, ExitCode, Interrupted
+from opsctl.model.engine import EngineInfo
+from opsctl.model.errors import ConfigError, ErrorInfo, ExitCode, Interrupted, UnreachableError
 from opsctl.model.operate import DropletFacts, Operator
 from opsctl.model.ports import Host, Reporter
 from opsctl.model.result import DropletResult
@@ -78,6 +79,8 @@ def find_sql(stack: Stack, name: str) -> LocalSql | None:
 def execute(call: Call, planned: Planned, facts: DropletFacts, stack: Stack) -> DropletResult[Changed]:
     """Do what was planned, under the lease where anything changes; or only show it."""
     _check_commands(call, planned)
+    if planned.changes:
+        check_engine(facts.engine, call.droplet.name)
     if call.dry_run:
         return _result(call, planned, facts, None, facts.memory.available)
     reporter = (
@@ -102,6 +105,24 @@ def execute(call: Call, planned: Planned, facts: DropletFacts, stack: Stack) -> 
         if lease:
             lease.exit_code, lease.detail = run.exit_code, run.error.what if run.error else ""
     return _result(call, planned, facts, run, operations.available)
+
+
+def check_engine(engine: EngineInfo, droplet: str) -> None:
+    """Raise UnreachableError for an engine that opsctl reads but does not change."""
+    kind = "rootless" if engine.rootless else "a snap" if engine.snap else ""
+    if not kind:
+        return
+    why = (
+        "the containers' addresses and cgroups are inside its user's own namespaces, where probes and limits differ"
+        if engine.rootless
+        else "a snap sees only part of the host's files, and its compose may not read yours"
+    )
+    raise UnreachableError(
+        f"Docker on {droplet} is {kind}: opsctl reports on it, but starts and stops nothing",
+        why=why,
+        next="opsctl doctor   (it says which packages bring an engine that is supported)",
+        code="engine-unsupported",
+    )
 
 
 def _check_commands(call: Call, planned: Planned) -> None:
