@@ -169,8 +169,15 @@ def test_kill_9_at_every_named_point(session_droplet: Droplet, stage: str) -> No
     assert_goes_on(session_droplet, before)
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-@pytest.mark.parametrize("stage", ["first-phase", "first-wait", "last-wait"])
+@pytest.mark.parametrize(
+    ("stage", "signum", "code"),
+    [
+        ("first-phase", signal.SIGINT, 130),
+        ("first-wait", signal.SIGTERM, 143),
+        ("then-step", signal.SIGINT, 130),
+        ("last-wait", signal.SIGHUP, 129),
+    ],
+)
 def test_a_signal_ends_it_cleanly_at_any_stage(
     session_droplet: Droplet, stage: str, signum: signal.Signals, code: int
 ) -> None:
