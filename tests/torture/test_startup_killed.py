@@ -35,7 +35,6 @@ STAGES = {
     "then-step": r"✓ postgres +then",
     "second-phase": r"^phase 2",
     "last-wait": r"… orchestrator",
-    "log-proof": r"still missing",
 }
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from opsctl.cli.process import Process
+from opsctl.cli.process import question as asked
 from opsctl.jobs.fleet import run_fleet
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import UsageError
@@ -164,18 +165,19 @@ class Context:
             return
         if not self._on_terminal:
             raise UsageError(question, why="there is no terminal to ask on", next=f"{self.command_line} {instead}")
-        typer.confirm(question, abort=True, err=True)
+        with asked(self.process):
+            typer.confirm(question, abort=True, err=True)
 
     @property
     def _on_terminal(self) -> bool:
         return sys.stdin.isatty() and sys.stderr.isatty()
 
     def _confirm_host_key(self, host: str, kind: str, fingerprint: str) -> bool:
-        with self._question:
+        with self._question, asked(self.process):
             sys.stderr.write(f"The host key of {host} is not known yet.\n  {kind} {fingerprint}\n")
             return typer.confirm("Is this the fingerprint you expect?", err=True)
 
     def _ask_passphrase(self, path: str) -> Secret | None:
-        with self._question:
+        with self._question, asked(self.process):
             given = typer.prompt(f"Passphrase of {path} (empty: try without)", default="", hide_input=True, err=True)
         return Secret(given) if given else None

@@ -15,8 +15,6 @@ StackOption = Annotated[
     typer.Option(
         "--stack",
         metavar="FILE",
-        envvar="OPSCTL_STACK",
-        show_envvar=False,
         help="Stack file; else $OPSCTL_STACK, ./opsctl.yaml, /etc/opsctl/opsctl.yaml.",
         rich_help_panel=_WHERE,
     ),

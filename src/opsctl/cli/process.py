@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
+import typer
+
 from opsctl.model.cancel import Cancel
+from opsctl.model.errors import Interrupted
 from opsctl.model.secret import Redactor
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -19,6 +23,7 @@ class Process:
     """Handed to every command as typer's `ctx.obj`."""
 
     argv: tuple[str, ...]
+    asking: bool = False  # a question is on the screen, and nothing else is under way
     cancel: Cancel = field(default_factory=Cancel)
     redact: Redactor = field(default_factory=Redactor)
 
@@ -29,13 +34,32 @@ class Process:
 
 
 @contextmanager
+def question(process: Process) -> Iterator[None]:
+    """While a question waits for its answer: the first signal ends it. Raises Interrupted."""
+    process.asking = True
+    try:
+        yield
+    except (typer.Abort, KeyboardInterrupt):
+        if process.cancel.cancelled:
+            sys.stderr.write("\n")
+            raise Interrupted(
+                "interrupted at a question", signum=process.cancel.signum, why="nothing was begun", next="opsctl status"
+            ) from None
+        raise
+    finally:
+        process.asking = False
+
+
+@contextmanager
 def signals(process: Process) -> Iterator[None]:
     """The first signal asks everything to end cleanly; a second one ends it at once."""
 
     def handle(signum: int, _frame: FrameType | None) -> None:
-        if process.cancel.cancelled:
-            raise KeyboardInterrupt
+        again = process.cancel.cancelled
         process.cancel.cancel(signum)
+        # A prompt waits in a read that no token can end.
+        if again or process.asking:
+            raise KeyboardInterrupt
 
     before = {each: signal.signal(each, handle) for each in _SIGNALS}
     try:

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,11 +20,16 @@ from opsctl.model.result import CommandResult, DropletResult
 from opsctl.model.units import parse_size, show_size
 from opsctl.sandbox import fleet
 from opsctl.sandbox.kinds import Condition, Power
+from opsctl.sandbox.paths import state_dir
 
 _LEAST = 512 * 1024**2
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
-NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="Which sandbox.")]
+NewNameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="What to call it, or which to mend.")]
+NameOption = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="Which sandbox; else $OPSCTL_STACK's, or the only one there is."),
+]
 KindOption = Annotated[
     str, typer.Option("--kind", metavar="KIND", help="container, vm, or auto: the one that works here.")
 ]
@@ -37,7 +43,7 @@ def register(parent: typer.Typer) -> None:
 @app.command()
 def up(
     ctx: typer.Context,
-    name: NameOption = "dev",
+    name: NewNameOption = "dev",
     kind: KindOption = "auto",
     count: Annotated[int | None, typer.Option("--count", min=1, help="Several droplets: NAME-1, NAME-2, …")] = None,
     memory: Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Of each droplet; 2GiB.")] = None,
@@ -56,13 +62,13 @@ def up(
 @app.command()
 def down(
     ctx: typer.Context,
-    name: NameOption = "dev",
+    name: NameOption = None,
     everything: Annotated[bool, typer.Option("--all", help="Every sandbox there is.")] = False,
     purge: Annotated[bool, typer.Option("--purge", help="Also what was built: the next `up` builds anew.")] = False,
 ) -> int:
     """Take a sandbox away, with everything it left."""
     process: Process = ctx.obj
-    for each in fleet.names() if everything else [name]:
+    for each in fleet.names() if everything else [_chosen(name)]:
         there = fleet.down(each, _progress, process.cancel)
         _progress(f"{each}: removed" if there else f"{each}: there is none")
     if purge:
@@ -81,32 +87,33 @@ def status(
 
 
 @app.command()
-def reset(ctx: typer.Context, name: NameOption = "dev", as_json: JsonOption = False) -> int:
+def reset(ctx: typer.Context, name: NameOption = None, as_json: JsonOption = False) -> int:
     """Make a sandbox's droplets anew; address, keys and stack file stay."""
     process: Process = ctx.obj
-    return _show("sandbox.reset", fleet.reset(name, _progress, process.cancel), as_json)
+    return _show("sandbox.reset", fleet.reset(_chosen(name), _progress, process.cancel), as_json)
 
 
 @app.command()
 def reboot(
     ctx: typer.Context,
-    name: NameOption = "dev",
+    name: NameOption = None,
     cycle: Annotated[bool, typer.Option("--power-cycle", help="Cut the power instead of asking.")] = False,
 ) -> int:
     """Start a sandbox's droplets again; what is on their disks stays."""
     process: Process = ctx.obj
-    fleet.power(name, Power.CYCLE if cycle else Power.REBOOT, _progress, process.cancel)
+    fleet.power(_chosen(name), Power.CYCLE if cycle else Power.REBOOT, _progress, process.cancel)
     return ExitCode.DONE
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def ssh(
     command: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND]…", help="Without one: a shell.")] = None,
-    name: NameOption = "dev",
+    name: NameOption = None,
     droplet: Annotated[str | None, typer.Option("-d", "--droplet", metavar="NAME", help="Which of several.")] = None,
     user: Annotated[str, typer.Option("--user", help="root, alex (sudo) or deploy (docker group).")] = "root",
 ) -> None:
     """Log in to a droplet with the system's ssh, or run a command there."""
+    name = _chosen(name)
     sandbox = fleet.get(name)
     known = {spec.name: spec for spec in sandbox.droplets}
     chosen = known.get(droplet) if droplet is not None else sandbox.droplets[0]
@@ -121,6 +128,21 @@ def ssh(
         raise ConfigError("OpenSSH's client is not installed", next="sudo apt-get install openssh-client")
     sys.stdout.flush()
     os.execvp(argv[0], [*argv, *(command or [])])  # noqa: S606 - it is to take this process's place
+
+
+def _chosen(name: str | None) -> str:
+    """The sandbox that a call is about when it names none: guessing `dev` would hit somebody's other one."""
+    if name is not None:
+        return name
+    stack = Path(os.environ.get("OPSCTL_STACK", "")).absolute()
+    there = fleet.names()
+    if stack.parent.parent == state_dir() and stack.parent.name in there:
+        return stack.parent.name
+    if len(there) > 1:
+        raise UsageError(
+            f"there are {len(there)} sandboxes", why=", ".join(there), next=f"add --name {there[0]}   (or another)"
+        )
+    return there[0] if there else "dev"
 
 
 def _size(text: str | None) -> int | None:

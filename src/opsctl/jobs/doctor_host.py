@@ -160,7 +160,7 @@ def _kernel(area: Area, found: Mapping[str, str]) -> None:
         area.warning(
             "journal",
             "the kernel log ends with the boot: after a crash nobody can say what was killed",
-            "mkdir -p /var/log/journal && systemctl restart systemd-journald",
+            "on the droplet, where systemd runs: mkdir -p /var/log/journal && systemctl restart systemd-journald",
         )
     if found.get("synced") == "no":
         area.warning("time service", "the clock is not synchronised", "timedatectl set-ntp true")

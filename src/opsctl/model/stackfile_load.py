@@ -42,7 +42,8 @@ def find_stack(
         if path.is_dir():
             path /= NAME
         if not path.exists():
-            raise ConfigError(f"no stack file {named}", why=f"{by} names it, and it isn't there", next="opsctl init")
+            mend = "opsctl init" if option else f"unset {VARIABLE}   (or: opsctl init)"
+            raise ConfigError(f"no stack file {named}", why=f"{by} names it, and it isn't there", next=mend)
         return path
     return next((path for path in ((cwd or Path.cwd()) / NAME, SYSTEM) if path.is_file()), None)
 
