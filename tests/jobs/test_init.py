@@ -51,7 +51,7 @@ def facts(*services: ComposeService, running: tuple[Container, ...] = (), total:
 def sample(**used: int) -> MemorySample:
     held = {
         name: ContainerFacts(
-            name, name, name, "stack", "i", "running", "", 0, False, 0, None, Usage(used=2 * n, unreclaimable=n)
+            name, name, name, "stack", "i", "running", "", 0, False, 0, None, Usage(n, n // 3, peak=2 * n)
         )
         for name, n in used.items()
     }
@@ -69,10 +69,21 @@ def loaded(text: str) -> Stack:
 
 def test_phases_follow_dependencies_and_memory_follows_what_runs() -> None:
     found = facts(service("web", "db"), service("db", limit=256 * 2**20), running=(container("db"),))
-    stack = loaded(written(found, sample(db=71_000_000)))
+    text = written(found, sample(db=71_000_000))
+    stack = loaded(text)
     assert (stack.services["db"].phase, stack.services["web"].phase) == (1, 2)
     assert stack.services["db"].memory == 80_000_000  # a tenth more, rounded up to 5 MB
+    assert "# uses 71 MB now, peak 142 MB" in text
     assert stack.services["web"].memory is None
+
+
+def test_what_is_held_counts_where_more_is_not_known() -> None:
+    found = facts(service("db"), running=(container("db"),))
+    seen = sample(db=1)
+    held = replace(seen.containers["db"], memory=Usage(unreclaimable=71_000_000))
+    text = written(found, replace(seen, containers={"db": held}))
+    assert loaded(text).services["db"].memory == 80_000_000
+    assert "# uses 71 MB now\n" in text
 
 
 def test_limits_stand_in_where_they_fit_together() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from opsctl.model.engine import ComposeService, StackFacts
-from opsctl.model.memory_facts import MemorySample
+from opsctl.model.memory_facts import MemorySample, Usage
 from opsctl.model.stack import Droplet, Stack
 from opsctl.model.units import show_size
 
@@ -73,8 +73,7 @@ def _service(
 ) -> DraftService:
     service, container = facts.compose[name], facts.of(name)
     seen = sample.of(name, facts.project) if sample else None
-    used = (seen.memory.unreclaimable or seen.memory.used) if seen and seen.memory else None
-    memory, source = _memory(used, service, trust_limits=trust_limits)
+    memory, source = _memory(seen.memory if seen else None, service, trust_limits=trust_limits)
     http, tcp = _gate(service)
     return DraftService(
         name=name,
@@ -88,9 +87,12 @@ def _service(
     )
 
 
-def _memory(used: int | None, service: ComposeService, *, trust_limits: bool) -> tuple[int | None, str]:
-    if used:
-        return math.ceil(used * _MARGIN / _STEP) * _STEP, f"uses {show_size(used)} now"
+def _memory(usage: Usage | None, service: ComposeService, *, trust_limits: bool) -> tuple[int | None, str]:
+    """The peak is only told: it counts page cache, and who reads many files has their limit as the peak."""
+    used = max(usage.used or 0, usage.unreclaimable or 0) if usage else 0
+    if usage and used:
+        peak = f", peak {show_size(usage.peak)}" if usage.peak else ""
+        return math.ceil(used * _MARGIN / _STEP) * _STEP, f"uses {show_size(used)} now{peak}"
     limit = service.memory_limit
     if limit and trust_limits:
         return limit, "its limit, it does not run now"
