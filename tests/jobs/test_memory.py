@@ -56,7 +56,7 @@ def container(name: str, held: int, limit: int, *, running: bool = True, **more:
     facts = ContainerFacts(
         id=name * 8, name=f"p-{name}-1", service=name, project="p", image="i",
         status="running" if running else "exited",
-        started_at="2026-11-20T19:00:00.123456789Z", restarts=0, oom_killed=False, exit_code=0,
+        started_at="2026-11-20T18:00:00.123456789Z", restarts=0, oom_killed=False, exit_code=0,
         configured_limit=limit * MB, memory=usage if running else None,
     )  # fmt: skip
     fields = {key: value for key, value in more.items() if key in Usage.__dataclass_fields__}
@@ -149,6 +149,14 @@ def test_a_droplet_inside_a_container_is_measured_by_its_cgroup() -> None:
 )
 def test_verdicts(found: ContainerFacts, verdict: Verdict) -> None:
     assert one(made(found)).verdict is verdict
+
+
+@pytest.mark.parametrize("started", ["2026-11-20T18:16:00Z", ""])
+def test_no_limit_is_judged_too_large_in_the_first_hour(started: str) -> None:
+    seen = made(container("a", 40, 200, started_at=started))
+    assert (one(seen).verdict, one(seen).reason) == (Verdict.HEALTHY, "too early to judge its limit")
+    assert "under-used" not in {each.kind for each in seen.findings}
+    assert one(made(container("a", 100, 200, started_at=started))).reason == ""
 
 
 def test_redundant_is_what_the_stack_says() -> None:

@@ -14,6 +14,7 @@ AT_RISK = 0.85  # unreclaimable of the limit
 UNDER_USED = 0.25  # unreclaimable of the limit, with the peak (page cache included) below UNDER_USED_PEAK
 UNDER_USED_PEAK = 0.5
 UNDER_USED_LEAST = 64_000_000  # smaller gains are not worth a line
+UNDER_USED_AGE = 3600.0  # s since the start: before that its peak says little
 
 
 def container_memory(facts: MemoryFacts, stack: Stack) -> tuple[ContainerMemory, ...]:
@@ -89,7 +90,9 @@ def _verdict(
     peak = max(held, usage.peak or 0)
     spare = limit - peak
     if share <= UNDER_USED and peak <= UNDER_USED_PEAK * limit and spare >= UNDER_USED_LEAST:
-        since = f", {show_duration(age)} after its start" if age is not None else ""
+        if age is None or age < UNDER_USED_AGE:
+            return Verdict.HEALTHY, "too early to judge its limit"
+        since = f", {show_duration(age)} after its start"
         return Verdict.UNDER_USED, f"its peak is {100 * peak / limit:.0f} % of its limit{since}"
     return Verdict.HEALTHY, ""
 
