@@ -13,7 +13,7 @@ from opsctl.model.units import show_duration, show_size
 from opsctl.render.html_charts import Part, bar, stacked
 from opsctl.render.memory_words import UNKNOWN, culprit, percent, when
 
-_KEY = '<p class="soft">held memory within the own limit (within the RAM where there is none); the tick is the peak</p>'
+_KEY = '<p class="soft">held memory within its own limit (within the RAM where there is none); the tick is the peak</p>'
 
 
 def html_report(reports: Sequence[MemoryReport]) -> str:
@@ -46,7 +46,7 @@ def _card(title: str, body: str) -> str:
 def _head(report: MemoryReport) -> str:
     host = report.host
     parts = [
-        host.name,
+        *([host.name] if host.name != report.droplet else []),
         f"kernel {host.kernel}",
         f"Docker {host.engine or UNKNOWN}",
         f"cgroup v{host.cgroup_version or '?'}",
