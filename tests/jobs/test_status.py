@@ -21,6 +21,7 @@ from opsctl.model.engine import (
 from opsctl.model.jsonable import to_jsonable
 from opsctl.model.stack import Droplet, Service, Stack
 from opsctl.model.status import Level, ServiceStatus, Status
+from opsctl.render.status import print_status, verdict
 
 NOW = datetime(2026, 9, 21, 13, 33, 20, tzinfo=UTC).timestamp()
 DROPLET = Droplet("agents", "root@203.0.113.7")
@@ -96,8 +97,8 @@ def test_all_that_should_run_runs() -> None:
     assert found.healthy
     assert found.phase == 1
     assert [(each.name, each.level) for each in found.services] == [
-        ("gateway", Level.OK),
         ("postgres", Level.OK),
+        ("gateway", Level.OK),
         ("orchestrator", Level.IDLE),
         ("review", Level.IDLE),
     ]
@@ -135,6 +136,37 @@ def test_an_optional_service_may_be_missing_but_not_crash() -> None:
     assert look(*up, stack_=optional).healthy
     crashed = container("review", status="exited", health="", exit_code=1, error="")
     assert not look(*up, crashed, stack_=optional).healthy
+
+
+def test_optional_services_that_are_down_are_named() -> None:
+    services = {**stack().services, "extra": Service("extra", phase=3, optional=True)}
+    services["review"] = replace(services["review"], optional=True)
+    up = [container(name) for name in ("postgres", "gateway", "orchestrator")]
+    services["late"] = Service("late", phase=3)
+    more: dict[str, Any] = {
+        "stack_": replace(stack(), services=services),
+        "compose": {name: compose(name) for name in services},
+    }
+    (line,) = verdict(look(*up, **more))
+    assert "run:" not in line.plain  # their phase was not started
+    (line,) = verdict(look(*up, container("late"), **more))
+    assert line.plain.endswith("4 services up; 2 optional ones do not run: review, extra")
+
+
+def test_services_come_in_the_order_in_which_they_start() -> None:
+    names = {"z": (1, True), "y": (1, False), "b": (2, False), "a": (1, False)}
+    services = {name: Service(name, phase=phase, one_by_one=alone) for name, (phase, alone) in names.items()}
+    found = look(stack_=replace(stack(), services=services), compose={name: compose(name) for name in (*names, "c")})
+    assert [each.name for each in found.services] == ["y", "a", "z", "b", "c"]
+
+
+def test_restarts_have_a_column_where_there_are_any(capsys: pytest.CaptureFixture[str]) -> None:
+    print_status("agents", look(container("postgres"), container("gateway")))
+    assert "restarts" not in capsys.readouterr().out
+    print_status("agents", look(container("postgres"), container("gateway", restart_count=2)))
+    screen = capsys.readouterr().out.splitlines()
+    assert [line for line in screen if line.startswith("phase") and "restarts" in line]
+    assert [line for line in screen if line.split()[:1] == ["gateway"] and "2" in line.split()]
 
 
 @pytest.mark.parametrize(
@@ -247,5 +279,5 @@ def test_the_phase_reached_is_the_highest_with_something_up() -> None:
 
 def test_it_is_plain_json() -> None:
     shown = to_jsonable(look(container("postgres")))
-    assert shown["services"][0]["level"] == "bad"
+    assert [each["level"] for each in shown["services"][:2]] == ["ok", "bad"]
     assert shown["healthy"] is False

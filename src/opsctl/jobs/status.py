@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -30,7 +30,7 @@ def judge(
     reached = reached_phase(facts, stack)
     services = tuple(
         _answering(_service(name, facts, stack, usage, now, reached), (gates or {}).get(name))
-        for name in _in_order({*facts.compose, *stack.services}, stack)
+        for name in _in_order(dict.fromkeys((*stack.services, *facts.compose)), stack)
     )
     problems = tuple(find_problems(services, facts, droplet))
     return Status(
@@ -61,10 +61,12 @@ def is_up(container: Container) -> bool:
     return container.status in ("running", "paused", "restarting")
 
 
-def _in_order(names: set[str], stack: Stack) -> list[str]:
-    def key(name: str) -> tuple[float, str]:
-        phase = stack.services[name].phase if name in stack.services else None
-        return (float("inf") if phase is None else phase, name)
+def _in_order(names: Iterable[str], stack: Stack) -> list[str]:
+    """By phase, then as the stack file has them; those that start alone come after the others, as at a start."""
+
+    def key(name: str) -> tuple[float, bool]:
+        service = stack.services.get(name, Service(name))
+        return (float("inf") if service.phase is None else service.phase, service.one_by_one)
 
     return sorted(names, key=key)
 

@@ -48,7 +48,10 @@ def _services(status: Status, width: int) -> Table:
     table.add_column("state", no_wrap=True)
     table.add_column("since", justify="right", no_wrap=True)
     table.add_column("memory", justify="right", no_wrap=True)
-    table.add_column("↻", justify="right", no_wrap=True)
+    # Left out where nothing restarted: the column is worth its room only then.
+    restarted = any(each.restarts for each in status.services)
+    if restarted:
+        table.add_column("restarts", justify="right", no_wrap=True)
     longest = max((len(port) for each in status.services for port in each.ports), default=4)
     table.add_column("port", overflow="fold", min_width=longest)
     if width >= _WIDE:
@@ -56,18 +59,18 @@ def _services(status: Status, width: int) -> Table:
     before: object = ""
     for each in status.services:
         phase = "–" if each.phase is None else str(each.phase)
-        row = _row(each, phase if phase != before else "")
+        row = _row(each, phase if phase != before else "", restarts=restarted)
         table.add_row(*row, *([each.image] if width >= _WIDE else []))
         before = phase
     return table
 
 
-def _row(each: ServiceStatus, phase: str) -> Sequence[Text | str]:
+def _row(each: ServiceStatus, phase: str, *, restarts: bool) -> Sequence[Text | str]:
     sign, style = _STYLES[each.level]
     state = Text.assemble((f"{sign} {each.state}", style))
     if each.differs:
         state.append(" ≠", "yellow")
-    restarts = Text(str(each.restarts), style="yellow") if each.restarts else ""
+    count = Text(str(each.restarts), style="yellow") if each.restarts else ""
     quiet = "dim" if each.level == "idle" else ""
     return (
         phase,
@@ -75,7 +78,7 @@ def _row(each: ServiceStatus, phase: str) -> Sequence[Text | str]:
         state,
         age(each.since),
         _memory(each),
-        restarts,
+        *([count] if restarts else []),
         ", ".join(each.ports),
     )
 
@@ -132,4 +135,17 @@ def _well(status: Status) -> Text:
         )
     wanted = [each for each in status.services if each.level == "ok"]
     up_to = "phase 1" if status.phase == 1 else f"phases 1 to {status.phase}"
-    return Text.assemble(("✓ ", "bold green"), f"{up_to}: everything that should run does, {len(wanted)} services up")
+    text = f"{up_to}: everything that should run does, {len(wanted)} services up"
+    return Text.assemble(("✓ ", "bold green"), text, _optional(status))
+
+
+def _optional(status: Status) -> str:
+    """The services of the phases that were started that may be down, and are."""
+    down = [
+        each.name
+        for each in status.services
+        if each.level == "idle" and each.phase is not None and each.phase <= status.phase
+    ]
+    if not down:
+        return ""
+    return f"; {len(down)} optional {'one does' if len(down) == 1 else 'ones do'} not run: {', '.join(down)}"
