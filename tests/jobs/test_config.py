@@ -43,6 +43,7 @@ def test_each_value_has_its_source(tmp_path: Path) -> None:
     assert found["droplets.a.address"] == ("root@h", "opsctl.yaml", 4)
     assert found["droplets.a.docker.sudo"] == ("always", "opsctl.yaml", 5)
     assert found["droplets.a.reserve"] == (200_000_000, "default", 0)
+    assert found["droplets.a.provider"] == (None, "default", 0)
     assert found["services.pg.gate.within"] == (90.0, "opsctl.yaml", 7)
     assert found["services.pg.proof"] == (["ready"], "opsctl.yaml", 7)
     assert found["services.pg.then"] == (["command: a b"], "opsctl.yaml", 7)
@@ -75,6 +76,7 @@ def test_an_address_from_the_command_line_says_so() -> None:
         ("gate.within", 90.0, "1 min 30 s"),
         ("optional", False, "no"),
         ("proof", [], "none"),
+        ("known_hosts", None, "your own (~/.ssh/known_hosts)"),
         ("then", ["a", "b"], "a · b"),
     ],
 )

@@ -107,6 +107,8 @@ def _droplet(stack: Stack, droplet: Droplet, facts: StackFacts | None) -> Iterat
     yield _of(stack, (*at, "docker", "sudo"), droplet.sudo)
     seen = facts.engine.socket if facts and not droplet.socket else ""
     yield _of(stack, (*at, "docker", "socket"), seen or droplet.socket or "auto", found if seen else None)
+    if not droplet.provider:
+        yield _of(stack, (*at, "provider"), None)
     for key, value in droplet.provider.items():
         yield _of(stack, (*at, "provider", key), value)
     yield _of(stack, (*at, "boot"), droplet.boot)

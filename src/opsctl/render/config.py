@@ -13,7 +13,12 @@ from rich.text import Text
 from opsctl.model.units import show_duration, show_size
 
 _SIZES = ("memory", "reserve")
-_NOTHING = {"phase": "not started by phases", "memory": "unknown", "key": "your agent and SSH configuration"}
+_NOTHING = {
+    "phase": "not started by phases",
+    "memory": "unknown",
+    "key": "your agent and SSH configuration",
+    "known_hosts": "your own (~/.ssh/known_hosts)",
+}
 
 
 class Value(Protocol):
