@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -26,10 +27,24 @@ ENTRIES = [
 ]
 
 
+def test_the_example_can_be_tried_as_it_stands(tmp_path: Path, opsctl: Any) -> None:
+    (tmp_path / "example.yaml").write_text(BLOCKS[0])  # and nothing else beside it
+    shown = opsctl.json("config", "show", "--offline", "--stack", str(tmp_path / "example.yaml"))
+    assert shown["exit_code"] == 0
+    values = {each["path"]: each["value"] for each in shown["droplets"][0]["result"]["values"]}
+    assert values["services.postgres.memory"] == 85_000_000
+    assert values["services.code-review.one_by_one"] is True
+
+
+def test_a_step_of_the_example_names_a_command_that_there_is() -> None:
+    steps = read_stack(BLOCKS[0], Path("/x/opsctl.yaml"), environ={}).services["postgres"].then
+    (words,) = (step.words for step in steps if step.kind == "opsctl")
+    assert f"\n### `opsctl {' '.join(words)}`\n" in (DOCS / "cli.md").read_text()
+
+
 def test_the_example_is_a_stack(tmp_path: Path) -> None:
-    (tmp_path / "secrets.env").write_text("DATABASE_URL=postgres://localhost/x\n")
-    (tmp_path / "tables.sql").write_text("SELECT 1;\n")
-    stack = read_stack(BLOCKS[0], tmp_path / "opsctl.yaml", environ={})
+    environ = {"DATABASE_URL": "postgres://localhost/x"}
+    stack = read_stack(BLOCKS[0], tmp_path / "opsctl.yaml", environ=environ)
     assert set(stack.services) == {"postgres", "gateway-mcp", "orchestrator", "code-review"}
     assert stack.stores["checkpoints"]["postgres"].reveal() == "postgres://localhost/x"
     assert stack.stores["memory"]["redis"].reveal() == "redis://localhost:6379"
