@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -21,6 +22,12 @@ from tests.hosts.test_shell import mark, running
 
 ROOT = Path(__file__).parents[2]
 Start = Callable[..., "Typist"]
+
+
+def _at_a_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    # Whoever runs the suite in the background may have had it ignored, and nobody can trap what was ignored before.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Typist:
@@ -39,7 +46,7 @@ class Typist:
             [sys.executable, "-c", textwrap.dedent(program)],
             cwd=ROOT,
             start_new_session=True,
-            preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if terminal else None,
+            preexec_fn=_at_a_terminal if terminal else None,
             **ends,  # type: ignore[arg-type]
         )
         self.far = far

@@ -32,7 +32,7 @@ STAGES = {
     "first-phase": r"^phase 1",
     "first-wait": r"^  … ",
     "first-gate": r"✓ redis",
-    "then-step": r"✓ postgres +then",
+    "then-step": r"✓ postgres +applied",
     "second-phase": r"^phase 2",
     "last-wait": r"… orchestrator",
 }
@@ -202,10 +202,9 @@ def test_a_cut_connection_is_unreachable_and_the_next_run_goes_on(session_drople
     for line in process.stderr:
         said += line
         if re.search(STAGES[stage], line):
-            # Every session process of sshd but the one that runs this script: the connection breaks under opsctl.
-            session_droplet.sh(
-                "pgrep -f 'sshd-session|sshd: ' | grep -vx -e $PPID -e $$ | xargs -r kill -9; true", check=False
-            )
+            # Every session of sshd but the one that runs this script: the connection breaks under opsctl.
+            own = 'own=$(ps -o ppid= -p $PPID | tr -d " "); pgrep -f "^sshd-session: " | grep -vx -e $PPID -e $own'
+            session_droplet.sh(f"{own} | xargs -r kill -9; true")
             break
     said += process.stderr.read()
     assert process.wait(60) == 4, said
