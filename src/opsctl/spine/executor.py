@@ -19,6 +19,7 @@ from opsctl.spine.undo import take_back
 _WORKERS = 8
 _SLICE = 0.2  # s; how late Ctrl-C may be noticed while steps run
 _UNDO_BOUND = 120.0  # s
+NOT_BEGUN = "not begun: interrupted"
 _GOOD = (Outcome.CHANGED, Outcome.UNCHANGED)
 
 
@@ -97,7 +98,8 @@ class Executor:
             lost = [n for n in step.needs if n in self._results and self._results[n].outcome not in _GOOD]
             if lost:
                 why = self._results[lost[0]]
-                self._record(step, Verdict(Outcome.SKIPPED, f"not tried: {why.title} {_how(why)}"))
+                reason = NOT_BEGUN if self._outer.cancelled else f"not tried: {why.title} {_how(why)}"
+                self._record(step, Verdict(Outcome.SKIPPED, reason))
 
     def _launch(self, pool: ThreadPoolExecutor, steps: tuple[Step, ...]) -> None:
         for step in steps:
@@ -188,7 +190,8 @@ class Executor:
     def _skip_rest(self) -> None:
         for step in self._plan.steps:
             if step.id not in self._results:
-                self._record(step, Verdict(Outcome.SKIPPED, self._cut_short))
+                begun = step.id in self._begun or not self._outer.cancelled
+                self._record(step, Verdict(Outcome.SKIPPED, self._cut_short if begun else NOT_BEGUN))
 
     @property
     def _cut_short(self) -> str:
