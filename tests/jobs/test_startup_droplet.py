@@ -70,6 +70,8 @@ def test_stop_and_restart(droplet: Droplet) -> None:
     assert refused.returncode == 2 and "--yes" in refused.stderr
     stopped = droplet.opsctl.json("stop", "--yes")
     assert stopped["exit_code"] == 0 and droplet.running() == set()
+    left = [each["droplets"][0]["result"]["memory_available"] for each in (again, stopped)]
+    assert left[0] < left[1], "what was stopped gave its memory back, and the figure is from after it"
     assert set(outcomes(droplet.opsctl.json("stop", "redis")).values()) == {"unchanged"}
 
 

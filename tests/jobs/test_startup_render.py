@@ -56,8 +56,8 @@ def test_a_service_fares_as_its_worst_step() -> None:
     db, app = changed().services
     assert (db.service, db.outcome) == ("db", Outcome.UNCHANGED)
     assert (app.service, app.phase, app.outcome, app.detail) == ("app", 2, Outcome.FAILED, "it exited")
-    skipped = changed(Outcome.SKIPPED).services[1]
-    assert skipped.outcome is Outcome.SKIPPED and skipped.detail.startswith("started, not waited for")
+    cut_short = changed(Outcome.SKIPPED).services[1]
+    assert (cut_short.outcome, cut_short.detail) == (Outcome.CHANGED, "started, its gate was not awaited: it exited")
 
 
 @pytest.mark.parametrize("columns", ["40", "80", "160"])
@@ -86,16 +86,30 @@ def test_what_stays_on_the_screen() -> None:
         line = line_of(event, **more)  # type: ignore[arg-type]
         return line.plain if line is not None else ""
 
-    phase = PhaseStarted("d", 2, ("app",), 180 * MB, 900 * MB)
-    assert text(phase) == "phase 2  app  needs 180 MB, 900 MB available"
+    phase = PhaseStarted("d", 2, ("app",), 180 * MB, 200 * MB, 900 * MB)
+    assert text(phase) == "phase 2  app  needs 180 MB + 200 MB reserve, 900 MB available"
     assert text(phase, many=True).startswith("d: phase 2")
     assert "✓ app  HTTP 200  1.5 s" in text(StepEnded("d", "gate:app", Outcome.UNCHANGED, 1.5, "HTTP 200", "app"))
     assert "✗ app  it exited" in text(StepEnded("d", "gate:app", Outcome.FAILED, 0.0, "it exited", "app"))
     assert "· db  already healthy" in text(StepEnded("d", "keep:db", Outcome.UNCHANGED, 0.0, "healthy", "db"))
     assert text(StepEnded("d", "start:app", Outcome.CHANGED, 1.0, "started", "app")) == ""
     assert text(StepEnded("d", "gate:app", Outcome.SKIPPED, 0.0, "not tried: x failed", "app")) == ""
+    assert text(StepEnded("d", "keep:db", Outcome.UNCHANGED, 0.0, "not created", "db")) == "  · db  not created"
+    assert text(StepEnded("d", "create:later", Outcome.CHANGED, 1.2, "created app")) == "  ✓ created app  1.2 s"
+    then = StepEnded("d", "then:db:1", Outcome.CHANGED, 0.2, "applied x.sql", "db")
+    assert text(then) == "  ✓ db  applied x.sql  0.2 s"
+    assert text(StepEnded("d", "memory:2", Outcome.FAILED, 0.0, "phase 2 does not fit")) == "  ✗ phase 2 does not fit"
     assert text(Note("d", "careful", "warning")) == "! careful"
     assert text(StepStarted("d", "gate:app", "wait", "app")) == ""
+
+
+def test_an_interrupt_is_one_line_a_service() -> None:
+    kinds = ("memory:app", "start:app", "gate:app", "then:app:1", "create:later")
+    ended = [StepEnded("d", kind, Outcome.SKIPPED, 0.0, "not begun: interrupted", "app") for kind in kinds]
+    lines = [line.plain for event in ended if (line := line_of(event)) is not None]
+    assert lines == ["  – app  not begun: interrupted"]
+    awaited = line_of(StepEnded("d", "gate:app", Outcome.SKIPPED, 1.0, "interrupted", "app"))
+    assert awaited is not None and awaited.plain == "  – app  waiting for it was interrupted  1.0 s"
 
 
 def test_plain_lines_tell_the_last_state_seen_redacted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.jobs.startup_facts import by_id, compose, container, facts, ids, service, stack
 
-from opsctl.jobs.startup_actions import Stop
+from opsctl.jobs.startup_actions import Keep, Stop
 from opsctl.jobs.stop import plan_stop
 from opsctl.model.errors import UsageError
 from opsctl.spine.executor import after
@@ -38,6 +38,12 @@ def test_what_does_not_run_is_unchanged() -> None:
     assert ids(planned.plan) == ["stop:cache", "keep:db"] or set(ids(planned.plan)) == {"keep:db", "stop:cache"}
     nothing = plan_stop(facts(SERVICES), STACK, ("app",))
     assert ids(nothing.plan) == ["keep:app"] and not nothing.changes
+
+
+def test_what_was_never_created_is_told_from_what_is_down() -> None:
+    plan = plan_stop(facts(SERVICES, [container("db", "exited")]), STACK, ("app", "db")).plan
+    states = [step.action.state for step in plan.steps if isinstance(step.action, Keep)]
+    assert states == ["not created", "not running (exited)"]
 
 
 def test_the_grace_and_the_container_travel_with_the_step() -> None:

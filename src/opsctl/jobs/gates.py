@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from opsctl.jobs.gates_memory import Room, arithmetic, fits, refusal, rooms
-from opsctl.jobs.gates_probe import Probing, Seen, Watch, diagnose, spec
+from opsctl.jobs.gates_probe import MEMINFO, Probing, Seen, Watch, diagnose, spec
 from opsctl.jobs.startup_actions import AwaitGate, Create, Keep, MemoryGate, Remove, RunThen, Settle, Start, Stop
 from opsctl.model.cancel import Cancel
 from opsctl.model.engine import StackFacts
@@ -17,17 +18,15 @@ from opsctl.model.errors import OpsError, PlanMoved, StepFailed, UsageError
 from opsctl.model.events import Note, Outcome, PhaseStarted
 from opsctl.model.operate import Operator
 from opsctl.model.plan import Plan, Step
-from opsctl.model.ports import Script
+from opsctl.model.ports import Shell
 from opsctl.model.stack import Stack, Then
 from opsctl.spine.batch import Batch, Handler, Verdict
+from opsctl.spine.journal import chain
 
 _CREATE = 180.0  # s; compose makes networks, volumes and containers one after the other on a slow disk
 _START = 120.0
 _STOP = 150.0
-_FRESH = 2.0  # s; an older reading of the memory is taken again
-_MEMINFO = Script(
-    'while read -r w v _; do [ "$w" = MemAvailable: ] && printf \'@@available %s\\n\' "$v"; done </proc/meminfo'
-)
+_LAST_READ = 3.0  # s; nobody waits longer for a figure at the end
 
 RunOpsctl = Callable[[tuple[str, ...], Cancel], int]
 
@@ -80,6 +79,13 @@ class Operations:
         """The last MemAvailable seen, in bytes."""
         return self._seen.memory[0]
 
+    def available_now(self, shell: Shell) -> int:
+        """MemAvailable at the end of a run, an interrupted one too, in bytes; the last one seen where that fails."""
+        if self._seen.old:
+            with suppress(OpsError):
+                self._seen.read(self._engine, shell.run(MEMINFO, cancel=Cancel(_LAST_READ), timeout=_LAST_READ).text)
+        return self.available
+
     def _keep(self, batch: Batch) -> None:
         for step in batch.steps:
             container = self._facts.of(step.service)
@@ -110,7 +116,7 @@ class Operations:
         made = {name: found[name] for name in action.missing if name in found}
         self._ids.update(made)
         self._created.update(made)
-        batch.done(step, Outcome.CHANGED, f"{len(made)} created")
+        batch.done(step, Outcome.CHANGED, f"created {', '.join(made)}")
 
     # Memory
 
@@ -120,7 +126,7 @@ class Operations:
         assert isinstance(gate, MemoryGate)
         available = self._fresh(batch)
         names = tuple(each.service for each in gate.expected)
-        batch.board.emit(PhaseStarted(batch.droplet, step.phase, names, gate.needs, available))
+        batch.board.emit(PhaseStarted(batch.droplet, step.phase, names, gate.needs, gate.reserve, available))
         if fits(gate, available) or not gate.enforce:
             if not fits(gate, available):
                 text = f"{', '.join(names)}: {arithmetic(gate, available)}; going on as told to"
@@ -135,12 +141,9 @@ class Operations:
             batch.failed(step.id, error)
 
     def _fresh(self, batch: Batch) -> int:
-        value, at = self._seen.memory
-        if time.monotonic() - at > _FRESH:
-            answer = batch.read(_MEMINFO, timeout=15.0)
-            value = next(filter(None, map(self._engine.parse_available, answer.text.splitlines())), value)
-            self._seen.available(value)
-        return value
+        if self._seen.old:
+            self._seen.read(self._engine, batch.read(MEMINFO, timeout=15.0).text)
+        return self.available
 
     def _rooms(self, batch: Batch) -> tuple[Room, ...]:
         ours = [each for each in self._facts.containers if each.project == self._facts.project and each.service]
@@ -165,6 +168,7 @@ class Operations:
         ids = {step.service: self._ids.get(step.service, "") for step in batch.steps}
         script = self._engine.start([each for each in ids.values() if each])
         # Started by its id, a container proves that it is the one that was planned: another would have another.
+        self._seen.outdated()
         answer = batch.change(script, timeout=_START, proves=("container-id",))
         self._since = self._since or self._engine.parse_since(answer.text)
         said = self._engine.parse_started(answer.text)
@@ -228,11 +232,9 @@ class Operations:
             s.service: (s.action.container if isinstance(s.action, Stop) else "") or self._ids.get(s.service, "")
             for s in batch.steps
         }
-        answer = batch.change(
-            self._engine.stop([each for each in ids.values() if each], grace=grace),
-            timeout=_STOP,
-            proves=("container-id",),
-        )
+        script = self._engine.stop([each for each in ids.values() if each], grace=grace)
+        # What was stopped gave something back: the memory is read again in the same round trip.
+        answer = batch.change(chain(script, MEMINFO), timeout=_STOP, proves=("container-id",))
         said = self._engine.parse_started(answer.text)
         good: dict[str, Verdict] = {}
         for step in batch.steps:
@@ -244,8 +246,8 @@ class Operations:
                 )
             else:
                 good[step.id] = Verdict(Outcome.CHANGED, "stopped")
+        self._seen.read(self._engine, answer.text)
         batch.board.settle(good)
-        self._seen.memory = (self._seen.memory[0], 0.0)  # what was stopped gave something back
 
     def _remove(self, batch: Batch) -> None:
         (step,) = batch.steps
@@ -283,7 +285,8 @@ class Operations:
                 next=f"mend it, and run it again; {action.service} itself is up",
                 code="then-failed",
             )
-        batch.done(step, Outcome.CHANGED, said.splitlines()[-1] if said else "")
+        what = f"applied {Path(action.words[0]).name}" if action.step == "sql" else f"ran {' '.join(action.words)}"
+        batch.done(step, Outcome.CHANGED, ": ".join([what, *said.splitlines()[-1:]]))
 
 
 def _sql(action: RunThen) -> bytes | None:

@@ -13,12 +13,17 @@ from opsctl.model.errors import DeadlineExceeded, GateFailed, OpsError, StepFail
 from opsctl.model.events import Outcome
 from opsctl.model.operate import Diagnosis, Operator
 from opsctl.model.plan import Step
+from opsctl.model.ports import Script
 from opsctl.model.stack import Gate
 from opsctl.spine.batch import Batch, Verdict
 
 INTERVAL = 0.05  # s between two probes of a service: they cost no process, and the answer is at most that late
 _SLACK = 20.0  # s beyond the longest deadline, for a host that is slow to start the loop
 _DIAGNOSIS = 15.0  # s
+_FRESH = 2.0  # s; an older reading of the memory is taken again
+MEMINFO = Script(
+    'while read -r w v _; do [ "$w" = MemAvailable: ] && printf \'@@available %s\\n\' "$v"; done </proc/meminfo; :'
+)
 _WORDS = {
     "exited": "it exited",
     "oom": "it was killed for memory",
@@ -48,6 +53,21 @@ class Seen:
     def available(self, value: int) -> None:
         """Note a reading of MemAvailable."""
         self.memory = (value, time.monotonic())
+
+    def read(self, engine: Operator, text: str) -> None:
+        """Take over the reading in what MEMINFO printed; without one the last is known to be old."""
+        self.outdated()
+        for value in filter(None, map(engine.parse_available, text.splitlines())):
+            self.available(value)
+
+    def outdated(self) -> None:
+        """Something happens now that uses memory or gives it back."""
+        self.memory = (self.memory[0], float("-inf"))
+
+    @property
+    def old(self) -> bool:
+        """Whether the memory is better read again."""
+        return time.monotonic() - self.memory[1] > _FRESH
 
 
 def spec(step: Step, container: str, ports: Mapping[int, tuple[str, int]]) -> ProbeSpec:

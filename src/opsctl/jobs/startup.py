@@ -104,7 +104,10 @@ def execute(call: Call, planned: Planned, facts: DropletFacts, stack: Stack) -> 
         run = executor.run()
         if lease:
             lease.exit_code, lease.detail = run.exit_code, run.error.what if run.error else ""
-    return _result(call, planned, facts, run, operations.available)
+    # A connection that was lost just now is not waited for once more.
+    lost = run.exit_code is ExitCode.UNREACHABLE
+    available = operations.available if lost else operations.available_now(call.host)
+    return _result(call, planned, facts, run, available)
 
 
 def check_engine(engine: EngineInfo, droplet: str) -> None:

@@ -36,9 +36,9 @@ def plan_stop(facts: StackFacts, stack: Stack, names: Sequence[str], *, grace: f
 def _step(service: Service, facts: StackFacts, ordered: Sequence[Service], grace: float | None) -> Step:
     container = facts.of(service.name)
     if container is None or container.status not in _RUNNING:
-        state = container.status if container else "not there"
-        keep = Keep(service.name, f"{state}, not running")
-        return Step(f"keep:{service.name}", f"{service.name} is not running", keep, service.name, phase_of(service))
+        state = f"not running ({container.status})" if container else "not created"
+        keep = Keep(service.name, state)
+        return Step(f"keep:{service.name}", f"{service.name} is {state}", keep, service.name, phase_of(service))
     return Step(
         id=f"stop:{service.name}",
         title=f"stop {service.name}",

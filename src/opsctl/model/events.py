@@ -38,6 +38,7 @@ class PhaseStarted(Event):
     phase: int
     services: tuple[str, ...]
     needs: int
+    reserve: int
     available: int
 
 

@@ -25,6 +25,14 @@ MARKS = {
     Outcome.SKIPPED: ("–", "yellow"),
 }
 _QUIET = ("memory", "settle")  # kinds whose success says nothing new
+_ONCE = ("gate", "keep", "stop")  # kinds of which a service has one step
+_CUT_SHORT = {
+    "gate": "waiting for it was",
+    "start": "its start was",
+    "stop": "its stop was",
+    "then": "a step after its gate was",
+    "create": "creating containers was",
+}
 
 
 def line_of(event: Event, *, many: bool = False) -> Text | None:
@@ -42,7 +50,8 @@ def line_of(event: Event, *, many: bool = False) -> Text | None:
 
 
 def _phase(event: PhaseStarted, head: str) -> Text:
-    needs = f"needs {show_size(event.needs)}, {show_size(event.available)} available"
+    reserve, available = show_size(event.reserve), show_size(event.available)
+    needs = f"needs {show_size(event.needs)} + {reserve} reserve, {available} available"
     return Text.assemble((f"{head}phase {event.phase}", "bold"), f"  {', '.join(event.services)}  ", (needs, "dim"))
 
 
@@ -53,11 +62,20 @@ def _ended(event: StepEnded, head: str) -> Text | None:
         return None
     if event.outcome is Outcome.SKIPPED and event.detail.startswith(("not tried", "given up")):
         return None  # the failure that made it so has a line of its own
+    if event.outcome is Outcome.SKIPPED and event.detail.startswith("not begun") and kind not in _ONCE:
+        return None  # a service has several steps, and one line about them says it all
     mark, style = ("✓", "green") if kind == "gate" and good else MARKS[event.outcome]
-    what = {"keep": "already ", "create": "containers ", "then": "then "}.get(kind, "")
     seconds = f"  {show_duration(event.seconds)}" if event.seconds >= 0.05 else ""
-    name = event.service or event.step
-    return Text.assemble(f"{head}  ", (mark, style), f" {name}  ", (f"{what}{event.detail}", "dim"), (seconds, "dim"))
+    name = f" {event.service} " if event.service else ""
+    return Text.assemble(f"{head}  ", (mark, style), f"{name} ", (_said(event, kind), "dim"), (seconds, "dim"))
+
+
+def _said(event: StepEnded, kind: str) -> str:
+    if kind == "keep" and not event.detail.startswith("not "):
+        return f"already {event.detail}"
+    if event.outcome is Outcome.SKIPPED and event.detail == "interrupted":
+        return f"{_CUT_SHORT.get(kind, 'was')} interrupted"
+    return event.detail.removeprefix(f"{event.service}: ")
 
 
 class Silent:
