@@ -81,6 +81,30 @@ def test_a_dry_run_shows_the_steps_and_says_that_nothing_was_changed(capsys: pyt
     assert "start app" in out and "unchanged: db" in out and "nothing was changed (dry run)" in out
 
 
+def dry_run(available: int, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    found = facts([compose("db"), compose("app"), compose("web")], available=available)
+    wanted = stack(service("db"), service("app", 2, one_by_one=True), service("web", 2, one_by_one=True))
+    planned = plan(found, wanted, DROPLET, Options())
+    print_changed("d", Changed(True, planned.plan.to_json(), (), (), None, 2000 * MB, available), redact=masked)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_dry_run_says_what_fits_by_the_figures_of_now(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = dry_run(900 * MB, capsys)
+    assert lines[0] == "900 MB of 2000 MB memory available now"
+    assert "phase 1  needs 50 MB + 200 MB reserve, about 900 MB left by then: fits" in lines
+    assert "phase 2  needs 100 MB + 200 MB reserve, about 850 MB left by then: fits" in lines
+    short = dry_run(330 * MB, capsys)
+    assert "phase 2  needs 100 MB + 200 MB reserve, about 280 MB left by then: 20 MB short for web" in short
+
+
+def test_a_dry_run_tells_apart_what_is_created_and_the_phases(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = dry_run(900 * MB, capsys)
+    made = ["containers", "  create db", "  create app, web   (while what starts first comes up)"]
+    assert lines[1:4] == made and lines[4].startswith("phase 1 ")
+    assert sum("create" in line for line in lines) == 2
+
+
 def test_what_stays_on_the_screen() -> None:
     def text(event: object, **more: bool) -> str:
         line = line_of(event, **more)  # type: ignore[arg-type]

@@ -73,16 +73,50 @@ def _plan(console: Console, changed: Changed) -> None:
     steps = changed.plan["steps"]
     doing = [step for step in steps if step["action"]["kind"] != "keep"]
     kept = [step["service"] for step in steps if step["action"]["kind"] == "keep"]
-    phase = 0
-    for step in doing:
-        if step["phase"] and step["phase"] != phase:
-            phase = step["phase"]
-            console.print(Text(f"phase {phase}", style="bold"))
-        console.print(Text(f"  {step['title']}{_memory(step['action'])}"), soft_wrap=True)
+    if doing:
+        now = f"{show_size(changed.memory_available)} of {show_size(changed.memory_total)} memory available now"
+        console.print(Text(now, style="dim"), soft_wrap=True)
+    _steps(console, doing, _rooms(doing, changed.memory_available))
     if kept:
         console.print(Text(f"unchanged: {', '.join(kept)}", style="dim"), soft_wrap=True)
     text = "nothing to do" if not doing else f"plan {changed.plan['id']}: nothing was changed (dry run)"
     console.print(Text(text, style="bold"))
+
+
+def _steps(console: Console, doing: list[dict[str, Any]], rooms: dict[int, str]) -> None:
+    """By phase; what is created has a heading of its own, because it is created for several of them."""
+    made = [step for step in doing if step["action"]["kind"] == "create"]
+    if made:
+        console.print(Text("containers", style="bold"))
+    for step in made:
+        when = "   (while what starts first comes up)" if step["action"]["after"] else ""
+        console.print(Text(f"  {step['title']}{when}"), soft_wrap=True)
+    phase = 0
+    for step in (each for each in doing if each not in made):
+        if step["phase"] and step["phase"] != phase:
+            phase = step["phase"]
+            room = (f"  {rooms[phase]}", "dim") if phase in rooms else ""
+            console.print(Text.assemble((f"phase {phase}", "bold"), room), soft_wrap=True)
+        console.print(Text(f"  {step['title']}{_memory(step['action'])}"), soft_wrap=True)
+
+
+def _rooms(doing: list[dict[str, Any]], available: int) -> dict[int, str]:
+    """A phase → whether it fits by the figures known now; nothing where the plan stops something first."""
+    if any(step["action"]["kind"] == "stop" for step in doing):
+        return {}
+    left, found = available, dict[int, str]()
+    gates = [step for step in doing if step["action"]["kind"] == "memory"]
+    for phase in dict.fromkeys(step["phase"] for step in gates):
+        begin, short = left, ""
+        for gate in (step["action"] for step in gates if step["phase"] == phase):
+            left -= sum(each["bytes"] for each in gate["expected"])
+            if left < gate["reserve"] and not short:
+                names = ", ".join(each["service"] for each in gate["expected"])
+                short = f"{show_size(gate['reserve'] - left)} short for {names}"
+        reserve = show_size(gate["reserve"])
+        text = f"needs {show_size(begin - left)} + {reserve} reserve, about {show_size(max(begin, 0))} left by then"
+        found[phase] = f"{text}: {short or 'fits'}"
+    return found
 
 
 def _memory(action: dict[str, Any]) -> str:
