@@ -17,7 +17,7 @@ from tests.conftest import BASE_ENVIRONMENT, Droplet, Opsctl
 
 from opsctl.cli import schema
 from opsctl.model.cancel import Cancel
-from opsctl.render.logs import clean
+from opsctl.render.logs import clean, unstamped
 
 COMPOSE = "cd /opt/Dev-Tools/deploy && docker compose"
 
@@ -63,6 +63,27 @@ def connections(droplet: Droplet) -> set[str]:
 def test_a_line_cannot_act_on_the_terminal(text: str, plain: str, coloured: str) -> None:
     assert clean(text, colours=False) == plain
     assert clean(text, colours=True) == coloured
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("2026-11-20T21:06:39Z INFO  ready", "INFO  ready"),
+        ("2026-11-20 21:06:38.628 UTC [1] LOG:  ready", "[1] LOG:  ready"),
+        ("2026-11-20 21:06:39,196 - app - ready", "app - ready"),
+        ("[2026-11-20 21:06:39 +0000] [7] [INFO] ready", "[7] [INFO] ready"),
+        ("2026/11/20 21:06:39 [notice] ready", "[notice] ready"),
+        ("[2026-11-20 21:06:39 in brackets]", "[2026-11-20 21:06:39 in brackets]"),
+        ("2026-11-20T23:06:39+02:00 local", "2026-11-20T23:06:39+02:00 local"),
+        ("2026-11-20 22:06:39 another hour", "2026-11-20 22:06:39 another hour"),
+        ("2026-11-20 21:06:39 ", "2026-11-20 21:06:39 "),
+        ("2026-99-20 21:06:39 no day", "2026-99-20 21:06:39 no day"),
+        ("ready at 2026-11-20T21:06:39Z ", "ready at 2026-11-20T21:06:39Z "),
+    ],
+)
+def test_a_time_is_not_shown_twice(text: str, shown: str) -> None:
+    assert unstamped(text, "2026-11-20T21:06:39.196123456Z") == shown
+    assert unstamped(text, "") == text
 
 
 def test_what_cannot_be_understood_is_a_usage_error(opsctl: Opsctl) -> None:

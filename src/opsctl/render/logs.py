@@ -6,12 +6,18 @@ import json
 import os
 import re
 import sys
+from datetime import datetime, timedelta
 from typing import Protocol, TextIO
 
 # Everything a terminal acts on: only colours may pass, so that a log line can't move the cursor or set the title.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _SEQUENCE = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -~]?")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_STAMP = re.compile(
+    r"(?P<open>\[)?(?P<day>\d{4}[-/]\d\d[-/]\d\d)[T ](?P<clock>\d\d:\d\d:\d\d)(?:[.,]\d+)?"
+    r"(?: ?(?:Z|UTC|\+00:?00))?(?(open)\])[ \t]+(?:- )?"
+)
+_SAME = timedelta(seconds=2)  # from writing a line to Docker's stamp on it
 _PALETTE = (36, 33, 35, 32, 34, 96, 93, 95, 92, 94)
 
 
@@ -60,7 +66,7 @@ class LogPrinter:
         self.names([name])
         colour = self._known.setdefault(name, _PALETTE[len(self._known) % len(_PALETTE)])
         head = f"{self._paint(clock[:12].removesuffix('Z'), 2)} {self._paint(name.ljust(self._width), colour)}"
-        self._out.write(f"{head}  {clean(line.text, colours=self._colours)}\n")
+        self._out.write(f"{head}  {clean(unstamped(line.text, line.time), colours=self._colours)}\n")
 
     def notice(self, droplet: str, service: str, text: str) -> None:
         """Say on stderr what happened to a container that is followed, or to a droplet's all."""
@@ -77,6 +83,18 @@ class LogPrinter:
 
     def _paint(self, text: str, code: int) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
+
+
+def unstamped(text: str, time: str) -> str:
+    """A line without the time it begins with, where that is `time` once more; another one (a local time) stays."""
+    match = _STAMP.match(text)
+    if match is None or not time or match.end() == len(text):
+        return text
+    try:
+        own = datetime.fromisoformat(f"{match['day'].replace('/', '-')}T{match['clock']}")
+        return text[match.end() :] if abs(datetime.fromisoformat(time[:19]) - own) <= _SAME else text
+    except ValueError:
+        return text
 
 
 def clean(text: str, *, colours: bool) -> str:
