@@ -8,7 +8,7 @@ import pytest
 from tests.jobs.startup_facts import DROPLET, MB, compose, container, facts, service, stack
 
 from opsctl.jobs.startup_plan import plan
-from opsctl.jobs.startup_report import report
+from opsctl.jobs.startup_report import cut_short, report
 from opsctl.jobs.startup_select import Options
 from opsctl.model.engine import HealthResult
 from opsctl.model.errors import ErrorInfo, ExitCode
@@ -145,3 +145,24 @@ def test_plain_lines_tell_the_last_state_seen_redacted(capsys: pytest.CaptureFix
 def test_a_diagnosis_without_anything_known_is_short() -> None:
     bare = Diagnosis("a", "gone", 0, 0, "", 0, "", (), (), (), None, None, "", "")
     assert [line.plain for line in diagnosis_lines(bare, masked)] == ["a  gone, exit code 0", "  killed for memory no"]
+
+
+@pytest.mark.parametrize(
+    ("up", "outcome", "detail"),
+    [
+        (("app",), Outcome.CHANGED, "started, its gate was not awaited: interrupted"),
+        ((), Outcome.SKIPPED, "its start was cut short, it was not up yet: interrupted"),
+    ],
+)
+def test_a_start_that_was_interrupted_may_have_worked(up: tuple[str, ...], outcome: Outcome, detail: str) -> None:
+    planned = plan(facts([compose("app")], [container("app", "exited")]), stack(service("app")), DROPLET, Options())
+    said = {"start:app": "interrupted", "gate:app": "not tried: interrupted"}
+    steps = tuple(
+        StepResult(s.id, s.title, s.action.kind, s.service, 1, Outcome.SKIPPED, detail=said[s.id])
+        for s in planned.plan.steps
+        if s.id in said
+    )
+    run = RunResult("r", planned.plan.id, "startup", steps, 1.0, interrupted=2)
+    assert cut_short(run) == ("app",)
+    (app,) = report(planned.plan, run, up=up)
+    assert (app.outcome, app.detail) == (outcome, detail)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from opsctl.jobs.containers import read
 from opsctl.jobs.gates import Operations, RunOpsctl, no_opsctl
 from opsctl.jobs.startup_actions import RunThen
 from opsctl.jobs.startup_plan import Planned, plan
-from opsctl.jobs.startup_report import report
+from opsctl.jobs.startup_report import cut_short, report
 from opsctl.jobs.startup_select import Options
 from opsctl.jobs.startup_steps import LocalSql
 from opsctl.model import assets
 from opsctl.model.cancel import Cancel
 from opsctl.model.engine import EngineInfo
-from opsctl.model.errors import ConfigError, ErrorInfo, ExitCode, Interrupted, UnreachableError
+from opsctl.model.errors import ConfigError, ErrorInfo, ExitCode, Interrupted, OpsError, UnreachableError
 from opsctl.model.operate import DropletFacts, Operator
 from opsctl.model.ports import Host, Reporter
 from opsctl.model.result import DropletResult
@@ -33,6 +34,7 @@ from opsctl.spine.means import Means
 from opsctl.spine.reporters import Recorder, Tee
 
 STATE_DIR = "/var/lib/opsctl"
+_LAST_LOOK = 3.0  # s; an interrupted run is over soon
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,17 @@ def execute(call: Call, planned: Planned, facts: DropletFacts, stack: Stack) -> 
     # A connection that was lost just now is not waited for once more.
     lost = run.exit_code is ExitCode.UNREACHABLE
     available = operations.available if lost else operations.available_now(call.host)
-    return _result(call, planned, facts, run, available)
+    return _result(call, planned, facts, run, available, up=_up_after_all(call, run, stack))
+
+
+def _up_after_all(call: Call, run: RunResult, stack: Stack) -> frozenset[str]:
+    """The services whose start was interrupted and that run nevertheless; none where nobody can be asked."""
+    names = cut_short(run)
+    with suppress(OpsError):
+        if names:
+            found = read(call.host, stack, call.droplet, cancel=Cancel(_LAST_LOOK)).of_stack()
+            return frozenset(each.service for each in found if each.service in names and each.state == "running")
+    return frozenset()
 
 
 def check_engine(engine: EngineInfo, droplet: str) -> None:
@@ -149,13 +161,19 @@ def _lease(call: Call, planned: Planned) -> Any:
 
 
 def _result(
-    call: Call, planned: Planned, facts: DropletFacts, run: RunResult | None, available: int
+    call: Call,
+    planned: Planned,
+    facts: DropletFacts,
+    run: RunResult | None,
+    available: int,
+    *,
+    up: frozenset[str] = frozenset(),
 ) -> DropletResult[Changed]:
     changed = Changed(
         dry_run=call.dry_run,
         plan=planned.plan.to_json(),
         notes=planned.notes,
-        services=report(planned.plan, run),
+        services=report(planned.plan, run, up=up),
         run=run,
         memory_total=facts.memory.total,
         memory_available=available,

@@ -19,7 +19,7 @@ from opsctl.spine.undo import take_back
 _WORKERS = 8
 _SLICE = 0.2  # s; how late Ctrl-C may be noticed while steps run
 _UNDO_BOUND = 120.0  # s
-NOT_BEGUN = "not begun: interrupted"
+INTERRUPTED = "interrupted"  # the detail of a step that was under way then
 _GOOD = (Outcome.CHANGED, Outcome.UNCHANGED)
 
 
@@ -98,7 +98,7 @@ class Executor:
             lost = [n for n in step.needs if n in self._results and self._results[n].outcome not in _GOOD]
             if lost:
                 why = self._results[lost[0]]
-                reason = NOT_BEGUN if self._outer.cancelled else f"not tried: {why.title} {_how(why)}"
+                reason = self._not_begun(step) if self._outer.cancelled else f"not tried: {why.title} {_how(why)}"
                 self._record(step, Verdict(Outcome.SKIPPED, reason))
 
     def _launch(self, pool: ThreadPoolExecutor, steps: tuple[Step, ...]) -> None:
@@ -191,11 +191,18 @@ class Executor:
         for step in self._plan.steps:
             if step.id not in self._results:
                 begun = step.id in self._begun or not self._outer.cancelled
-                self._record(step, Verdict(Outcome.SKIPPED, self._cut_short if begun else NOT_BEGUN))
+                self._record(step, Verdict(Outcome.SKIPPED, self._cut_short if begun else self._not_begun(step)))
+
+    def _not_begun(self, step: Step) -> str:
+        """After an interrupt: apart for a service of which nothing was begun, and for the rest of one."""
+        begun = any(
+            each.id in self._begun for each in self._plan.steps if step.service and each.service == step.service
+        )
+        return "not tried: interrupted" if begun else "not begun: interrupted"
 
     @property
     def _cut_short(self) -> str:
-        return "interrupted" if self._outer.cancelled else "given up: another step failed"
+        return INTERRUPTED if self._outer.cancelled else "given up: another step failed"
 
     def _undo(self) -> None:
         """Take back the failed services' own steps (stop), everything that this run did (rollback), or nothing."""
