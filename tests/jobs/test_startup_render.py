@@ -151,7 +151,7 @@ def test_a_diagnosis_without_anything_known_is_short() -> None:
     ("up", "outcome", "detail"),
     [
         (("app",), Outcome.CHANGED, "started, its gate was not awaited: interrupted"),
-        ((), Outcome.SKIPPED, "its start was cut short, it was not up yet: interrupted"),
+        ((), Outcome.SKIPPED, "its start was cut short, it may come up yet: interrupted"),
     ],
 )
 def test_a_start_that_was_interrupted_may_have_worked(up: tuple[str, ...], outcome: Outcome, detail: str) -> None:

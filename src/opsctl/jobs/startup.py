@@ -34,7 +34,8 @@ from opsctl.spine.means import Means
 from opsctl.spine.reporters import Recorder, Tee
 
 STATE_DIR = "/var/lib/opsctl"
-_LAST_LOOK = 3.0  # s; an interrupted run is over soon
+_LAST_LOOK = 1.5  # s; an interrupted run is over soon
+_LOOK_AGAIN = 0.25  # s
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,15 @@ def execute(call: Call, planned: Planned, facts: DropletFacts, stack: Stack) -> 
 
 def _up_after_all(call: Call, run: RunResult, stack: Stack) -> frozenset[str]:
     """The services whose start was interrupted and that run nevertheless; none where nobody can be asked."""
-    names = cut_short(run)
+    names, up, bound = frozenset(cut_short(run)), frozenset[str](), Cancel(_LAST_LOOK)
     with suppress(OpsError):
-        if names:
-            found = read(call.host, stack, call.droplet, cancel=Cancel(_LAST_LOOK)).of_stack()
-            return frozenset(each.service for each in found if each.service in names and each.state == "running")
-    return frozenset()
+        while names - up:
+            found = read(call.host, stack, call.droplet, cancel=bound).of_stack()
+            up = frozenset(each.service for each in found if each.service in names and each.state == "running")
+            # The engine takes a moment for what it was asked before.
+            if names - up and bound.wait(_LOOK_AGAIN):
+                break
+    return up
 
 
 def check_engine(engine: EngineInfo, droplet: str) -> None:

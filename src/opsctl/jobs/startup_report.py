@@ -48,7 +48,7 @@ def _bad(plain: ServiceReport, bad: StepResult, run: RunResult, up: bool) -> Ser
     if bad.outcome is Outcome.FAILED:
         return plain
     if bad.kind == "start" and bad.detail == INTERRUPTED:
-        words = "started, its gate was not awaited" if up else "its start was cut short, it was not up yet"
+        words = "started, its gate was not awaited" if up else "its start was cut short, it may come up yet"
         return replace(plain, outcome=Outcome.CHANGED if up else bad.outcome, detail=f"{words}: {INTERRUPTED}")
     began = [step.id for step in run.of(plain.service) if step.kind == "start" and step.outcome is Outcome.CHANGED]
     if not began or began[0] in run.undone:
