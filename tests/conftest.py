@@ -129,7 +129,11 @@ def session_droplet(sandbox_environment: dict[str, str], tmp_path_factory: pytes
 @pytest.fixture
 def droplet(session_droplet: Droplet) -> Droplet:
     """The session's droplet with no container on it."""
-    session_droplet.sh("docker ps -aq | xargs -r docker rm -fv >/dev/null; rm -rf /var/lib/opsctl")
+    session_droplet.sh(
+        "for i in $(seq 50); do docker ps -aq | xargs -r docker rm -fv >/dev/null 2>&1;"
+        ' [ -z "$(docker ps -aq)" ] && break; sleep 0.2; done; rm -rf /var/lib/opsctl'
+    )
+    assert not session_droplet.sh("docker ps -aq"), "a container of the test before could not be removed"
     return session_droplet
 
 
