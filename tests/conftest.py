@@ -21,6 +21,12 @@ BASE_ENVIRONMENT = {
 }
 
 
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what the tests start: a suite begun in the background has it ignored, and passes that on."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @dataclass(frozen=True)
 class Opsctl:
     """Runs the real command in a process of its own."""

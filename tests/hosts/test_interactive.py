@@ -26,8 +26,6 @@ Start = Callable[..., "Typist"]
 
 def _at_a_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    # Whoever runs the suite in the background may have had it ignored, and nobody can trap what was ignored before.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Typist:
