@@ -19,7 +19,8 @@ from opsctl.model.errors import ExitCode
 from opsctl.model.result import DropletResult
 
 if TYPE_CHECKING:
-    from opsctl.jobs.startup import Call
+    from opsctl.jobs.call import Call
+    from opsctl.model.ports import Reporter
     from opsctl.model.run import Changed
 
 T = TypeVar("T")
@@ -82,29 +83,7 @@ def change(
     with progress(as_json=as_json or dry_run, many=many, redact=context.redact) as reporter:
 
         def one(session: Session) -> DropletResult[Changed]:
-            # The droplet is read while this process still loads what it needs to work with the answer.
-            facts = _Ahead(lambda: session.engine.facts(cancel=session.cancel))
-            from opsctl.jobs.startup import Call
-            from opsctl.spine.audit import Actor, Entry
-
-            command = context.command_line
-            started = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-            return job(
-                Call(
-                    host=session.host,
-                    engine=session.engine,
-                    facts=facts.result,
-                    stack=session.stack,
-                    droplet=session.droplet,
-                    entry=Entry(context.run_id, command, "", Actor.current(), started, __version__),
-                    reporter=reporter,
-                    cancel=session.cancel,
-                    on_failure=on_failure.value,
-                    dry_run=dry_run,
-                    commands=frozenset(each.name for each in commands.COMMANDS),
-                    opsctl=lambda words, cancel: _opsctl(words, session, cancel),
-                )
-            )
+            return job(call_of(context, session, reporter, on_failure=on_failure, dry_run=dry_run))
 
         result = context.over(one, reading=dry_run)
 
@@ -115,6 +94,37 @@ def change(
             print_changed(each.name, each.result, redact=context.redact, many=many)
 
     return finish(name, result, as_json=as_json, render=render, run_id=context.run_id, redact=context.redact)
+
+
+def call_of(
+    context: Context,
+    session: Session,
+    reporter: Reporter,
+    *,
+    on_failure: FailurePolicy = FailurePolicy.stop,
+    dry_run: bool = False,
+) -> Call:
+    """What a changing job is given on one droplet."""
+    # The droplet is read while this process still loads what it needs to work with the answer.
+    facts = _Ahead(lambda: session.engine.facts(cancel=session.cancel))
+    from opsctl.jobs.call import Call
+    from opsctl.spine.audit import Actor, Entry
+
+    started = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return Call(
+        host=session.host,
+        engine=session.engine,
+        facts=facts.result,
+        stack=session.stack,
+        droplet=session.droplet,
+        entry=Entry(context.run_id, context.command_line, "", Actor.current(), started, __version__),
+        reporter=reporter,
+        cancel=session.cancel,
+        on_failure=on_failure.value,
+        dry_run=dry_run,
+        commands=frozenset(each.name for each in commands.COMMANDS),
+        opsctl=lambda words, cancel: _opsctl(words, session, cancel),
+    )
 
 
 def _opsctl(words: tuple[str, ...], session: Session, cancel: Cancel) -> int:

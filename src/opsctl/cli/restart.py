@@ -12,7 +12,7 @@ from opsctl.cli.context import Context
 from opsctl.cli.options import DropletOption, DryRunOption, JsonOption, StackOption, VerboseOption
 
 if TYPE_CHECKING:
-    from opsctl.jobs.startup import Call
+    from opsctl.jobs.call import Call
     from opsctl.model.result import DropletResult
     from opsctl.model.run import Changed
 

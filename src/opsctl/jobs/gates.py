@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from opsctl.jobs.call import RunOpsctl, no_opsctl
 from opsctl.jobs.gates_memory import Room, arithmetic, fits, refusal, rooms
 from opsctl.jobs.gates_probe import MEMINFO, Probing, Seen, Watch, diagnose, spec
 from opsctl.jobs.startup_actions import AwaitGate, Create, Keep, MemoryGate, Remove, RunThen, Settle, Start, Stop
 from opsctl.model.cancel import Cancel
 from opsctl.model.engine import StackFacts
-from opsctl.model.errors import OpsError, PlanMoved, StepFailed, UsageError
+from opsctl.model.errors import OpsError, PlanMoved, StepFailed
 from opsctl.model.events import Note, Outcome, PhaseStarted
 from opsctl.model.operate import Operator
 from opsctl.model.plan import Plan, Step
@@ -27,13 +28,6 @@ _CREATE = 180.0  # s; compose makes networks, volumes and containers one after t
 _START = 120.0
 _STOP = 150.0
 _LAST_READ = 3.0  # s; nobody waits longer for a figure at the end
-
-RunOpsctl = Callable[[tuple[str, ...], Cancel], int]
-
-
-def no_opsctl(words: tuple[str, ...], cancel: Cancel) -> int:
-    """Where nothing can run opsctl's own commands."""
-    raise UsageError(f"`opsctl {' '.join(words)}` cannot be run from here")
 
 
 class Operations:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from opsctl.jobs.startup import Call, execute, find_sql, merged
+from opsctl.jobs.call import Call
+from opsctl.jobs.startup import execute, find_sql, merged
 from opsctl.jobs.startup_plan import Planned, plan
 from opsctl.jobs.startup_select import Options, known, phase_of
 from opsctl.jobs.startup_steps import FindSql

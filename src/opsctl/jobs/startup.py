@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from opsctl.jobs.call import Call, carry_out
 from opsctl.jobs.containers import read
-from opsctl.jobs.gates import Operations, RunOpsctl, no_opsctl
+from opsctl.jobs.gates import Operations
 from opsctl.jobs.startup_actions import RunThen
 from opsctl.jobs.startup_plan import Planned, plan
 from opsctl.jobs.startup_report import cut_short, report
@@ -20,41 +19,14 @@ from opsctl.model import assets
 from opsctl.model.cancel import Cancel
 from opsctl.model.engine import EngineInfo
 from opsctl.model.errors import ConfigError, ErrorInfo, ExitCode, Interrupted, OpsError, UnreachableError
-from opsctl.model.operate import DropletFacts, Operator
-from opsctl.model.ports import Host, Reporter
+from opsctl.model.operate import DropletFacts
 from opsctl.model.result import DropletResult
-from opsctl.model.run import Changed, OnFailure, RunResult
-from opsctl.model.stack import Droplet, Stack
+from opsctl.model.run import Changed, RunResult
+from opsctl.model.stack import Stack
 from opsctl.model.stackfile_merge import merge
-from opsctl.spine.audit import Entry
-from opsctl.spine.executor import Executor
-from opsctl.spine.journal import LocalCopy
-from opsctl.spine.lease import hold
-from opsctl.spine.means import Means
-from opsctl.spine.reporters import Recorder, Tee
 
-STATE_DIR = "/var/lib/opsctl"
 _LAST_LOOK = 1.5  # s; an interrupted run is over soon
 _LOOK_AGAIN = 0.25  # s
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call on one droplet: with what, and in whose name."""
-
-    host: Host
-    engine: Operator
-    facts: Callable[[], DropletFacts]  # read once, and perhaps before anybody asks
-    stack: Stack
-    droplet: Droplet
-    entry: Entry  # its plan id is filled in when the plan is made
-    reporter: Reporter
-    cancel: Cancel
-    on_failure: OnFailure = "stop"
-    dry_run: bool = False
-    state_dir: str = STATE_DIR
-    opsctl: RunOpsctl = no_opsctl
-    commands: frozenset[str] = frozenset()  # what `opsctl` can run, by first word
 
 
 def startup(call: Call, options: Options) -> DropletResult[Changed]:
@@ -86,27 +58,8 @@ def execute(call: Call, planned: Planned, facts: DropletFacts, stack: Stack) -> 
         check_engine(facts.engine, call.droplet.name)
     if call.dry_run:
         return _result(call, planned, facts, None, facts.memory.available)
-    reporter = (
-        Tee((call.reporter, Recorder(LocalCopy(call.entry.run_id, call.droplet.name))))
-        if planned.changes
-        else call.reporter
-    )
     operations = Operations(call.engine, planned.plan, facts, stack, retry=call.entry.command, opsctl=call.opsctl)
-    with _lease(call, planned) as lease:
-        means = Means(
-            droplet=call.droplet.name,
-            shell=lease.guard if lease else call.host,
-            handlers=operations.handlers(),
-            reporter=reporter,
-            check=call.engine.guards,
-            journal=lease.journal if lease else "",
-        )
-        executor = Executor(
-            planned.plan, means, run_id=call.entry.run_id, on_failure=call.on_failure, cancel=call.cancel
-        )
-        run = executor.run()
-        if lease:
-            lease.exit_code, lease.detail = run.exit_code, run.error.what if run.error else ""
+    run = carry_out(call, planned.plan, operations.handlers(), changes=planned.changes)
     # A connection that was lost just now is not waited for once more.
     lost = run.exit_code is ExitCode.UNREACHABLE
     available = operations.available if lost else operations.available_now(call.host)
@@ -155,13 +108,6 @@ def _check_commands(call: Call, planned: Planned) -> None:
                 next="correct `then:` in the stack file; a command in the container is {command: …}",
                 path=call.stack.path,
             )
-
-
-def _lease(call: Call, planned: Planned) -> Any:
-    if not planned.changes:
-        return nullcontext()
-    entry = replace(call.entry, plan_id=planned.plan.id)
-    return hold(call.host, entry, scope="stack", state_dir=call.state_dir, cancel=call.cancel)
 
 
 def _result(

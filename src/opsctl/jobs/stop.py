@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from opsctl.jobs.startup import Call, execute, merged
+from opsctl.jobs.call import Call
+from opsctl.jobs.startup import execute, merged
 from opsctl.jobs.startup_actions import Keep, Stop
 from opsctl.jobs.startup_plan import Planned
 from opsctl.jobs.startup_select import known, phase_of
