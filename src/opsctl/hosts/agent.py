@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from opsctl.hosts import wire
-from opsctl.hosts.failures import again, denied, lost, not_started, timed_out
+from opsctl.hosts.failures import again, denied, lost, not_started, taken_away, timed_out
 from opsctl.hosts.frames import Lines, Work
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import OpsError, StepFailed
@@ -93,12 +93,14 @@ class Agent:
         assert self._privilege is not None
         return self._privilege
 
-    def lease(self, state_dir: str, scope: str, holder: Mapping[str, str], cancel: Cancel) -> tuple[int, str]:
+    def lease(
+        self, state_dir: str, scope: str, holder: Mapping[str, str], cancel: Cancel, *, under: str = ""
+    ) -> tuple[int, str]:
         """Ask for a lease and wait for the verdict; its number is for `run`, `stream` and `give_back`."""
         with self._lock:
             self._numbers += 1
             number = self._numbers
-        self._out.put(wire.lease_request(number, state_dir, scope, holder))
+        self._out.put(wire.lease_request(number, state_dir, scope, holder, under))
         self._await(lambda: number in self._verdicts, cancel)
         return number, self._verdicts.pop(number)
 
@@ -222,7 +224,7 @@ class Agent:
                     self._check_heard()
                 if data:
                     self._pipe.send(data)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, ValueError) as error:  # ValueError: a local pipe that was closed here meanwhile
             # Before the greeting, what the host said while it turned us away is more to the point: the reader has it.
             if self._privilege is not None:
                 self._fail(lost(self._settings.name, str(error)))
@@ -259,6 +261,8 @@ class Agent:
         kind, _, rest = line.partition(b" ")
         if kind == b"z":
             self._goodbye.set()
+        elif kind == b"b":
+            self._fail(taken_away(self._settings.name, rest.decode(errors="replace")))
         elif kind == b"g":
             number, _, verdict = rest.decode(errors="replace").partition(" ")
             with self._greeting:

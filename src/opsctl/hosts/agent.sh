@@ -1,14 +1,16 @@
 # Runs several pieces of bash at a time over one channel, and ends them all when its owner goes away.
 # Requests on stdin: p (heartbeat) · r ID SLOT KIND LEASE LENGTH INPUT, then the text, then its stdin in base64 ·
-#   k ID (end it) · l ID LENGTH, then folder, scope and holder (take a lease) · u ID (give it back) · q
+#   k ID (end it) · l ID LENGTH, then folder, scope, the run to work under and holder (take a lease) · u ID (give it
+#   back) · q
 # Answers on stdout, a line each, none longer than 1000 bytes so that writers side by side never tear each other's:
-#   o/e ID BASE64 (output) · =/+ ID TEXT (a streamed line, or a part of one) · x ID STATUS · f ID · g ID … · p · z
+#   o/e ID BASE64 (output) · =/+ ID TEXT (a streamed line, or a part of one) · x ID STATUS · f ID · g ID … · p · z ·
+#   b WHY (the lease was taken away)
 export LC_ALL=C PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/snap/bin
 trap : PIPE HUP INT
 trap _o_end TERM
 set -m
 _o_dying=()
-declare -A _o_pids _o_leased _o_fds _o_holders
+declare -A _o_pids _o_leased _o_fds _o_holders _o_parents _o_broken
 
 _o_spool() {
   local d
@@ -110,8 +112,12 @@ _o_kill() { # process groups: asked first, forced after 2 s
   _o_gone 1 "$@"
 }
 
-_o_end() { # asked to, or left alone
+_o_end() { # asked to, left alone, or killed by whoever breaks the lease
   trap : TERM
+  local f text
+  for f in "${_o_broken[@]}"; do
+    [[ -z $1 && -s $f ]] && read -r text <"$f" && printf 'b %s\n' "${text:0:900}"
+  done
   _o_kill $(jobs -p) "${_o_dying[@]}"
   if [[ -n $1 ]]; then
     ((${#_o_holders[@]})) && rm -f -- "${_o_holders[@]}"
@@ -125,28 +131,59 @@ _o_folder() { # mode path
   if [[ $UID = 0 ]]; then mkdir -m "$1" -- "$2"; else (umask 002; mkdir -- "$2"); fi
 }
 
-_o_lease() { # id, state folder, scope, the holder as JSON without its last brace
-  local boot up rest old fd lock=$2/lease/$3.lock holder=$2/lease/$3.json
+_o_lease() { # id, state folder, scope, the holder as JSON without its last brace, the run to work under
+  local boot up rest old fd beside lock=$2/lease/$3.lock holder=$2/lease/$3.json under=$2/lease/$3.under
   command -v flock >/dev/null || { printf 'g %s noflock\n' "$1"; return; }
   read -r boot </proc/sys/kernel/random/boot_id
   read -r up rest </proc/uptime
   { _o_folder 755 "$2" && _o_folder 755 "$2/lease" && _o_folder 700 "$2/runs" &&
-    (umask 002; : >>"$lock") && exec {fd}<"$lock"; } || { printf 'g %s nowrite\n' "$1"; return; }
-  if ! flock -n "$fd"; then
+    (umask 002; : >>"$lock" && : >>"$under") && exec {fd}<"$lock" && exec {beside}<"$under"; } ||
+    { printf 'g %s nowrite\n' "$1"; return; }
+  if [[ -n $5 ]]; then
+    # A step of a run that holds the lease works beside it: nobody else gets the lease before both are over.
     exec {fd}<&-
+    _o_parents[$1]=$2/lease/$3/$5
+    if flock -s -w 2 "$beside" && _o_allowed "$1"; then
+      _o_fds[$1]=$beside _o_broken[$1]=$2/lease/$3.broken
+      printf 'g %s ok \n' "$1"
+    else
+      exec {beside}<&-
+      unset "_o_parents[$1]"
+      printf 'g %s over\n' "$1"
+    fi
+    return
+  fi
+  # Those who only look at it have it for a moment, too.
+  if ! { flock -n "$fd" || flock -w 0.3 "$fd"; } || ! flock -n "$beside"; then
+    exec {fd}<&- {beside}<&-
     read -r old <"$holder"
     printf 'g %s held %s %s %s\n' "$1" "$boot" "$up" "$old"
     return
   fi
   [[ -s $holder ]] && read -r old <"$holder"
   if ! (umask 002; printf '%s,"boot_id":"%s","uptime":"%s","pid":"%s"}\n' "$4" "$boot" "$up" $$ >"$holder"); then
-    exec {fd}<&-
+    exec {fd}<&- {beside}<&-
     printf 'g %s nowrite\n' "$1"
     return
   fi
-  _o_fds[$1]=$fd
-  _o_holders[$1]=$holder
+  # Not before the note is ours: a step of the run before reads in it that its right is over.
+  exec {beside}<&-
+  _o_fds[$1]=$fd _o_holders[$1]=$holder _o_broken[$1]=$2/lease/$3.broken
   printf 'g %s ok %s\n' "$1" "$old"
+}
+
+_o_allowed() { # id; whether the run that it works under still holds the lease
+  local at=${_o_parents[$1]} note
+  [[ -n $at ]] || return 0
+  read -r note <"${at%/*}.json"
+  [[ $note = *"\"run\": \"${at##*/}\""* ]] && ! flock -s -n "${at%/*}.lock" true
+}
+
+_o_check() { # what works under a run that is over has no right to go on
+  local id
+  for id in "${!_o_parents[@]}"; do
+    _o_allowed "$id" || { printf 'b over\n'; _o_end; }
+  done
 }
 
 _o_prune() { # forget what is over: its number, used again, would be somebody else's process
@@ -168,9 +205,9 @@ _o_release() { # id
   done
   _o_dying+=("${pids[@]}")
   # In the background, for something stubborn takes 2 s; the unlock counts for every process that has the file open.
-  { _o_kill "${pids[@]}"; rm -f -- "${_o_holders[$1]}"; flock -u "$fd"; printf 'g %s back\n' "$1"; } &
+  { _o_kill "${pids[@]}"; rm -f -- ${_o_holders[$1]:+"${_o_holders[$1]}"}; flock -u "$fd"; printf 'g %s back\n' "$1"; } &
   exec {fd}<&-
-  unset "_o_fds[$1]" "_o_holders[$1]"
+  unset "_o_fds[$1]" "_o_holders[$1]" "_o_parents[$1]" "_o_broken[$1]"
 }
 
 _o_start() {
@@ -196,15 +233,17 @@ _o_take() { # so many bytes of stdin, in time; with a time limit `read` asks the
 }
 
 _o_main() {
-  local cmd id a b c d e text folder scope holder
+  local cmd id a b c d e text folder scope under holder
   while IFS=' ' read -r -t "$_o_silence" cmd id a b c d e; do
     case $cmd in
       p)
         printf 'p\n'
         _o_prune
+        _o_check
         ;;
       r)
         _o_take "$d" && text=$_o_taken && _o_take "$e" || break
+        [[ -z ${_o_parents[$c]} ]] || _o_check
         _o_leased[$id]=$c
         _o_job "$id" "$a" "$b" "$text" "$_o_taken" &
         _o_pids[$id]=$!
@@ -221,8 +260,8 @@ _o_main() {
         ;;
       l)
         _o_take "$a" || break
-        { IFS= read -r folder; IFS= read -r scope; IFS= read -r holder; } <<<"$_o_taken"
-        _o_lease "$id" "$folder" "$scope" "$holder"
+        { IFS= read -r folder; IFS= read -r scope; IFS= read -r under; IFS= read -r holder; } <<<"$_o_taken"
+        _o_lease "$id" "$folder" "$scope" "$holder" "$under"
         ;;
       u) _o_release "$id" ;;
       q) _o_end asked ;;

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from opsctl.model.errors import ConnectionLost, DeadlineExceeded, OpsError, UnreachableError
+import json
+
+from opsctl.model.errors import ConnectionLost, DeadlineExceeded, LeaseBroken, OpsError, UnreachableError
 
 
 def again(error: OpsError) -> OpsError:
@@ -15,6 +17,24 @@ def lost(name: str, why: str) -> ConnectionLost:
     """The channel broke while it was in use."""
     return ConnectionLost(
         f"the connection to {name} was lost", why=why, next="run the same command again: it goes on from what is there"
+    )
+
+
+def taken_away(name: str, words: str) -> LeaseBroken:
+    """The lease is not ours any more: somebody broke it, or the run that we were a step of is over."""
+    try:
+        said = json.loads(words)
+        by, reason = f"{said['user']} from {said['from']}", str(said["reason"])
+    except (ValueError, KeyError, TypeError):
+        return LeaseBroken(
+            f"the run on {name} that this command was a step of is over",
+            why="it was killed or lost its lease; this command was ended there, too",
+            next=f"opsctl audit -d {name}",
+        )
+    return LeaseBroken(
+        f"the lease of this run on {name} was broken by {by}",
+        why=f"the reason given: {reason}",
+        next=f"opsctl lease show -d {name}",
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from opsctl.hosts.agent import Agent
 from opsctl.model.cancel import Cancel
-from opsctl.model.errors import LeaseHeld, OpsError, StepFailed
+from opsctl.model.errors import LeaseBroken, LeaseHeld, OpsError, StepFailed
 from opsctl.model.ports import Completed, GuardSpec, Privilege, Script
 
 
@@ -48,7 +48,7 @@ class AgentGuard:
 
 def take(agent: Agent, name: str, state_dir: str, spec: GuardSpec, cancel: Cancel) -> AgentGuard:
     """Lock the scope or say who has it."""
-    number, answer = agent.lease(state_dir, spec.scope, {"run": spec.run_id, **spec.holder}, cancel)
+    number, answer = agent.lease(state_dir, spec.scope, {"run": spec.run_id, **spec.holder}, cancel, under=spec.under)
     verdict, _, rest = answer.partition(" ")
     if verdict != "ok":
         raise _refusal(verdict, rest, name, state_dir, spec.scope, agent.privilege(cancel))
@@ -69,6 +69,12 @@ def _holder(text: str) -> dict[str, str] | None:
 def _refusal(verdict: str, rest: str, name: str, state_dir: str, scope: str, privilege: Privilege) -> OpsError:
     if verdict == "held":
         return _held(rest, name, scope)
+    if verdict == "over":
+        return LeaseBroken(
+            f"the run on {name} that this command is a step of does not hold the lease `{scope}`",
+            why="it is over, or it works on another droplet",
+            next=f"opsctl lease show -d {name}",
+        )
     if verdict == "noflock":
         return StepFailed(
             f"there is no flock on {name}",
@@ -96,7 +102,7 @@ def _held(rest: str, name: str, scope: str) -> LeaseHeld:
     return LeaseHeld(
         what,
         why=f"{doing} has been running there {_since(holder, boot, now)}{run}",
-        next="opsctl status   (and again when it is over; an owner that died frees the lease within 60 s)",
+        next=f"opsctl lease show -d {name}   (or wait for it: --wait 5m)",
     )
 
 

@@ -74,9 +74,12 @@ def request(number: int, slot: int, kind: Literal["r", "s"], script: Script, lea
     return f"r {number} {slot} {kind} {lease} {len(text)} {len(stdin)}\n".encode() + text + stdin
 
 
-def lease_request(number: int, state_dir: str, scope: str, holder: Mapping[str, str]) -> bytes:
-    """Ask for a lease; the agent adds boot id, uptime and process to the holder, so its last brace is left off."""
-    text = "\n".join([state_dir, file_name(scope), json.dumps(dict(holder))[:-1], ""]).encode()
+def lease_request(number: int, state_dir: str, scope: str, holder: Mapping[str, str], under: str = "") -> bytes:
+    """Ask for a lease, or with `under` to work beside the run that has it.
+
+    The agent adds boot id, uptime and process to the holder, so its last brace is left off.
+    """
+    text = "\n".join([state_dir, file_name(scope), under, json.dumps(dict(holder))[:-1], ""]).encode()
     return f"l {number} {len(text)}\n".encode() + text
 
 

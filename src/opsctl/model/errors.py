@@ -112,6 +112,13 @@ class LeaseHeld(OpsError):
     code = "lease-held"
 
 
+class LeaseBroken(OpsError):
+    """The lease was taken away while something was under way; whatever ran there was ended."""
+
+    exit_code = ExitCode.LEASED
+    code = "lease-broken"
+
+
 class GateFailed(OpsError):
     """A gate or probe did not pass."""
 

@@ -94,6 +94,7 @@ class GuardSpec:
     scope: str  # "stack" or "data:<store>"
     run_id: str
     holder: Mapping[str, str]  # user, from, command, started (UTC, ISO 8601), opsctl (version)
+    under: str = ""  # the run that has this lease and of which this one is a step: work beside it, and end with it
 
 
 class Guard(Shell, Protocol):

@@ -21,6 +21,7 @@ _SLICE = 0.2  # s; how late Ctrl-C may be noticed while steps run
 _UNDO_BOUND = 120.0  # s
 INTERRUPTED = "interrupted"  # the detail of a step that was under way then
 _GOOD = (Outcome.CHANGED, Outcome.UNCHANGED)
+_POWERLESS = (ExitCode.UNREACHABLE, ExitCode.LEASED)  # no connection or no lease any more: nothing can be taken back
 
 
 class Executor:
@@ -207,15 +208,15 @@ class Executor:
     def _undo(self) -> None:
         """Take back the failed services' own steps (stop), everything that this run did (rollback), or nothing."""
         failed = [result for result in self._results.values() if result.outcome is Outcome.FAILED]
-        unreachable = any(result.exit_code is ExitCode.UNREACHABLE for result in failed)
-        if not failed or unreachable or self._on_failure == "keep" or self._outer.cancelled:
+        powerless = any(result.exit_code in _POWERLESS for result in failed)
+        if not failed or powerless or self._on_failure == "keep" or self._outer.cancelled:
             return
         everything = self._on_failure == "rollback" and any(not tolerated(self._step(each.id)) for each in failed)
         services = {result.service for result in failed if result.service}
         self._take_back(self._to_undo(None if everything else services))
 
     def _may_undo(self, verdict: Verdict) -> bool:
-        lost = verdict.error is not None and verdict.error.exit_code is ExitCode.UNREACHABLE
+        lost = verdict.error is not None and verdict.error.exit_code in _POWERLESS
         return self._on_failure != "keep" and not self._outer.cancelled and not lost
 
     def _to_undo(self, services: set[str] | None) -> list[Step]:
