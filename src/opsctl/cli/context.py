@@ -26,9 +26,11 @@ from opsctl.model.secret import Secret
 from opsctl.model.stack import Droplet, Stack
 
 if TYPE_CHECKING:
+    from opsctl.model.cloud import Cloud
     from opsctl.model.memory_facts import MemoryReader
     from opsctl.model.operate import Operator
     from opsctl.model.ports import Host, Shell
+    from opsctl.model.why import WhyReader
 
 T = TypeVar("T")
 
@@ -43,6 +45,12 @@ class Session:
     reads: Shell
     engine: Operator
     cancel: Cancel
+    cloud_of: Callable[[Droplet], Cloud]
+
+    @property
+    def cloud(self) -> Cloud:
+        """The account that the droplet is rented with; nothing is asked there before it is used."""
+        return self.cloud_of(self.droplet)
 
     def engine_of(self, droplet: Droplet) -> Operator:
         """The engine over this connection for a droplet that is known better by now: another project, another file."""
@@ -56,6 +64,13 @@ class Session:
         from opsctl.docker.memory import DockerMemory
 
         return DockerMemory(self.droplet)
+
+    @property
+    def why(self) -> WhyReader:
+        """Reads what died on the droplet."""
+        from opsctl.docker.why import DockerWhy
+
+        return DockerWhy(self.droplet)
 
 
 class Context:
@@ -79,6 +94,7 @@ class Context:
         self._stack_path = stack
         self._named = tuple(droplets or ())
         self._question = threading.Lock()
+        self._clouds: dict[str, Cloud] = {}
 
     @cached_property
     def run_id(self) -> str:
@@ -130,9 +146,19 @@ class Context:
         )
         try:
             reads = reading(host)
-            yield Session(droplet, self.stack, host, reads, DockerEngine(reads, droplet), self.cancel)
+            yield Session(droplet, self.stack, host, reads, DockerEngine(reads, droplet), self.cancel, self.cloud)
         finally:
             host.close()
+
+    def cloud(self, droplet: Droplet) -> Cloud:
+        """The account that a droplet is rented with."""
+        from opsctl.cloud import connect_cloud
+
+        with self._question:
+            if droplet.name not in self._clouds:
+                folder = Path(self.stack.path).parent if self.stack.path else Path.cwd()
+                self._clouds[droplet.name] = connect_cloud(droplet.provider, learn=self.redact.learn, folder=folder)
+            return self._clouds[droplet.name]
 
     def over(self, job: Callable[[Session], DropletResult[T]], *, reading: bool) -> CommandResult[T]:
         """Run a job on every droplet this call is about, side by side."""

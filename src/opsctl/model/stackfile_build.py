@@ -14,6 +14,8 @@ def droplet(name: str, entry: DropletEntry, folder: Path) -> Droplet:
     provider: Mapping[str, str | int] = {
         key: value for key, value in entry.provider.model_dump().items() if value is not None
     }
+    if entry.provider.token_file is not None:
+        provider = {**provider, "token_file": str(_local(entry.provider.token_file, folder))}
     return Droplet(
         name=name,
         address=entry.address,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from opsctl.model.stackfile_types import (
     Address,
@@ -22,6 +23,9 @@ from opsctl.model.stackfile_types import (
     Texts,
     Words,
 )
+
+# A token travels encrypted, or not further than this machine.
+API = re.compile(r"^(?:https://[^\s/@]+|http://(?:127(?:\.\d+){3}|localhost|\[::1\])(?::\d+)?)(?:/\S*)?$")
 
 
 def _date(value: str) -> str:
@@ -67,7 +71,29 @@ class DockerEntry(Entry):
 class ProviderEntry(Entry):
     """Where the droplet is rented."""
 
-    digitalocean: int | Text | None = Field(default=None, description="The droplet's number at DigitalOcean.")
+    digitalocean: int | Text | None = Field(
+        default=None, description="The droplet's number or name at DigitalOcean; without, found by its address."
+    )
+    api: Text | None = Field(default=None, description="The API's address; without, the vendor's.")
+    token_env: Text | None = Field(
+        default=None, description="The variable with the API token; else $DIGITALOCEAN_TOKEN or …_ACCESS_TOKEN."
+    )
+    token_file: Text | None = Field(default=None, description="A file with the token that only you can read (0600).")
+    token_command: Text | None = Field(default=None, description="A shell command that prints the token.")
+
+    @model_validator(mode="after")
+    def _one_token(self) -> ProviderEntry:
+        given = [key for key in ("token_env", "token_file", "token_command") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"has {' and '.join(given)}; one way to the token is enough")
+        return self
+
+    @field_validator("api")
+    @classmethod
+    def _safe_api(cls, value: str | None) -> str | None:
+        if value is not None and not API.match(value):
+            raise ValueError(f"{value!r} would carry the token in the clear; write it like https://api.example.com")
+        return value
 
 
 class DropletEntry(Entry):
