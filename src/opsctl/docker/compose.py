@@ -63,10 +63,19 @@ def _service(name: str, body: Mapping[str, Any], extension: Mapping[str, Any]) -
         ports=dict(_ports(body.get("ports") or ())),
         health_test=_health_test(body.get("healthcheck")),
         memory_limit=_memory_limit(body),
-        restart=str(body.get("restart") or "no"),
+        restart=_restart(body),
         profiles=tuple(body.get("profiles") or ()),
         x_opsctl=extension,
     )
+
+
+def _restart(body: Mapping[str, Any]) -> str:
+    """The policy that compose gives the container: without `restart` it is `deploy`'s."""
+    if body.get("restart"):
+        return str(body["restart"])
+    policy = (body.get("deploy") or {}).get("restart_policy") or {}
+    name = {"any": "always", "on-failure": "on-failure"}.get(str(policy.get("condition") or ""), "no")
+    return f"on-failure:{policy['max_attempts']}" if name == "on-failure" and policy.get("max_attempts") else name
 
 
 def _depends_on(value: object) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 from opsctl.docker.compose import ComposeCall, missing_images, parse_drift, parse_services
 from opsctl.docker.facts_errors import judge_compose, judge_config, judge_engine
 from opsctl.docker.inspect import TEMPLATE, parse_containers
+from opsctl.model.boot import BootState, parse_boot
 from opsctl.model.engine import Container, EngineInfo, MemInfo
 from opsctl.model.errors import ConfigError
 from opsctl.model.operate import DropletFacts
@@ -98,7 +99,7 @@ def parse_facts(droplet: Droplet, output: str) -> tuple[DropletFacts, ComposeCal
     project = str(config.get("name") or call.project)
     services = parse_services(config, raw)
     containers = parse_containers(sections["inspect"].text)
-    boot_id, uptime, memory, done = parse_machine(sections["machine"].text)
+    boot_id, uptime, memory, done, boot = parse_machine(sections["machine"].text)
     facts = DropletFacts(
         engine=info,
         memory=memory,
@@ -112,6 +113,7 @@ def parse_facts(droplet: Droplet, output: str) -> tuple[DropletFacts, ComposeCal
         missing_images=missing_images(services, sections["images"].text.split(), containers, project),
         file_hash=file_hash,
         done=done,
+        boot=boot,
     )
     return facts, ComposeCall(call.files, call.env_files, project, call.working_dir)
 
@@ -167,8 +169,8 @@ def parse_meminfo(text: str) -> MemInfo:
     )
 
 
-def parse_machine(text: str) -> tuple[str, float, MemInfo, dict[str, str]]:
-    """Boot id, uptime in seconds, memory, and the marks of the `then` steps."""
+def parse_machine(text: str) -> tuple[str, float, MemInfo, dict[str, str], BootState]:
+    """Boot id, uptime in seconds, memory, the marks of the `then` steps, and what is remembered of the boot."""
     first: dict[str, str] = {}
     done: dict[str, str] = {}
     for line in text.split("\n"):
@@ -178,4 +180,5 @@ def parse_machine(text: str) -> tuple[str, float, MemInfo, dict[str, str]]:
         elif " " in line:
             word, rest = line.split(" ", 1)
             first.setdefault(word, rest.strip())
-    return first.get("boot", ""), float((first.get("uptime") or "0").split()[0]), parse_meminfo(text), done
+    up = float((first.get("uptime") or "0").split()[0])
+    return first.get("boot", ""), up, parse_meminfo(text), done, parse_boot(first.get("boot.json", ""))

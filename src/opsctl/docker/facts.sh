@@ -16,7 +16,7 @@ projects() {
 }
 machine() {
   printf 'boot %s\n' "$(</proc/sys/kernel/random/boot_id)"; printf 'uptime %s\n' "$(</proc/uptime)"
-  cat /proc/meminfo; cd "$state/then" 2>/dev/null && grep -H '' ./* 2>/dev/null; true
+  cat /proc/meminfo; [ ! -r "$state/boot.json" ] || printf 'boot.json %s\n' "$(<"$state/boot.json")"; cd "$state/then" 2>/dev/null && grep -H '' ./* 2>/dev/null; true
 }
 sockets() { printf '%s\n' "${DOCKER_HOST:-$(docker context inspect --format '{{.Endpoints.docker.Host}}')}"; command -v docker docker-compose; true; }
 if ! command -v docker >/dev/null; then section nodocker true; exit 0; fi

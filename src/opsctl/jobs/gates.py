@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from opsctl.jobs import boot
 from opsctl.jobs.call import RunOpsctl, no_opsctl
 from opsctl.jobs.gates_memory import Room, arithmetic, fits, refusal, rooms
 from opsctl.jobs.gates_probe import MEMINFO, Probing, Seen, Watch, diagnose, spec
@@ -66,6 +67,7 @@ class Operations:
             Settle.kind: Handler(self._settle),
             Stop.kind: Handler(self._stop, together=True),
             Remove.kind: Handler(self._remove),
+            boot.SetBoot.kind: boot.handler(lambda name: self._ids.get(name, ""), self._facts.engine.socket),
         }
 
     @property

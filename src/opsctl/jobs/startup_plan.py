@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from opsctl.jobs import boot
 from opsctl.jobs.startup_actions import (
     AwaitGate,
     Create,
@@ -95,6 +96,7 @@ class _Planner:
                 begun = tuple(name for service, name in self.starts.items() if self.creates.get(service) == "create")
                 self._create("create:later", [service for service in absent if phase_of(service) > first], begun)
         self._settle()
+        self._boot(services)
         self._notes(services)
         return Planned(Plan(command, tuple(self.steps)), tuple(self.notes))
 
@@ -262,6 +264,21 @@ class _Planner:
 
     # The whole
 
+    def _boot(self, services: Sequence[Service]) -> None:
+        """A container that waits for a gate after a boot gets its policy before it is started."""
+        created = list(dict.fromkeys(self.creates.values()))
+        names = [service.name for service in services if service.name not in self.shots]
+        step = boot.boot_step(
+            self.facts, self.stack, self.droplet, start=names, fresh=tuple(self.creates), needs=created
+        )
+        if step is None:
+            return
+        # What has no phase starts with the first: before all are created that the step is about.
+        waits = {self.starts[each.name] for each in services if (each.phase or 1) > 1 and each.name in self.starts}
+        place = next((n for n, each in enumerate(self.steps) if each.id in waits), len(self.steps))
+        self.steps = [replace(each, needs=(*each.needs, step.id)) if each.id in waits else each for each in self.steps]
+        self.steps.insert(place, step)
+
     def _settle(self) -> None:
         if self.options.settle > 0 and self.starts:
             seconds = self.options.settle
@@ -270,6 +287,7 @@ class _Planner:
 
     def _notes(self, services: Sequence[Service]) -> None:
         names = {service.name for service in services}
+        self.notes += boot.note(self.facts, self.droplet)
         for name in sorted(self.facts.drift & names):
             self.notes.append(f"{name} differs from the compose file: run opsctl deploy")
         for service in services:

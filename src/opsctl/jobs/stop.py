@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from opsctl.jobs.boot import boot_step
 from opsctl.jobs.call import Call
 from opsctl.jobs.startup import execute, merged
 from opsctl.jobs.startup_actions import Keep, Stop
@@ -22,7 +24,11 @@ def stop(call: Call, names: Sequence[str], *, grace: float | None = None) -> Dro
     """Stop the named services, or all of the stack's; `grace` in seconds, None for the container's own."""
     facts = call.facts()
     stack = merged(call, facts)
-    return execute(call, plan_stop(facts, stack, names, grace=grace), facts, stack)
+    planned = plan_stop(facts, stack, names, grace=grace)
+    gone = names or tuple(stack.services)
+    if step := boot_step(facts, stack, call.droplet, stop=gone):
+        planned = replace(planned, plan=Plan("stop", (step, *planned.plan.steps)))
+    return execute(call, planned, facts, stack)
 
 
 def plan_stop(facts: StackFacts, stack: Stack, names: Sequence[str], *, grace: float | None = None) -> Planned:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from opsctl.model.boot import BootState
 from opsctl.model.cancel import Cancel
 from opsctl.model.engine import Container, Engine, HealthResult, MemInfo, ProbeSpec, ProbeState, StackFacts
 from opsctl.model.plan import GuardFact
@@ -18,6 +19,7 @@ class DropletFacts(StackFacts):
     """StackFacts, and which services' `then` steps have been done since their container started."""
 
     done: Mapping[str, str] = field(default_factory=dict)  # service → mark, see `then_mark`
+    boot: BootState = field(default_factory=BootState)
 
 
 @dataclass(frozen=True)
