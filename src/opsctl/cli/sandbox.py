@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from opsctl.cli import sandbox_break
 from opsctl.cli.commands import SETUP
 from opsctl.cli.options import JsonOption
 from opsctl.cli.output import finish
@@ -145,6 +146,13 @@ def _chosen(name: str | None) -> str:
     return there[0] if there else "dev"
 
 
+def _progress(text: str) -> None:
+    typer.echo(f"  {text}", err=True)
+
+
+sandbox_break.register(app, _chosen, _progress)
+
+
 def _size(text: str | None) -> int | None:
     if text is None:
         return None
@@ -156,10 +164,6 @@ def _size(text: str | None) -> int | None:
         why = f"a droplet with an engine needs {show_size(_LEAST)} at least"
         raise UsageError(f"--memory {text} is too little", why=why, next="opsctl sandbox up --memory 2GiB")
     return size
-
-
-def _progress(text: str) -> None:
-    typer.echo(f"  {text}", err=True)
 
 
 def _show(command: str, found: Sequence[fleet.DropletStatus], as_json: bool) -> int:
@@ -176,5 +180,7 @@ def _render(droplet: DropletResult[fleet.DropletStatus]) -> None:
     mark = "✓" if seen.condition is Condition.RUNNING else "✗"
     head = typer.style(f"{mark} {seen.name}", bold=True)
     typer.echo(f"{head}  {seen.condition.value} ({seen.kind}{', ' + seen.detail if seen.detail else ''})")
+    for fault in seen.broken:
+        typer.echo(f"  broken {fault.what}: {fault.detail} (since {fault.since}; opsctl sandbox mend {fault.what})")
     typer.echo(f"  stack  {seen.stack_file}")
     typer.echo(f"  ssh    {' '.join(seen.ssh)}")

@@ -18,6 +18,9 @@ RESULTS = {
     "init": "opsctl.jobs.init:InitResult",
     "memory.report": "opsctl.model.memory:MemoryReport",
     "restart": "opsctl.model.run:Changed",
+    "sandbox.break": "opsctl.sandbox.breakage_record:Broken",
+    "sandbox.breakages": "opsctl.cli.sandbox_break:Breakages",
+    "sandbox.mend": "opsctl.cli.sandbox_break:Mended",
     "sandbox.reset": "opsctl.sandbox.fleet:DropletStatus",
     "sandbox.status": "opsctl.sandbox.fleet:DropletStatus",
     "sandbox.up": "opsctl.sandbox.fleet:DropletStatus",
@@ -25,6 +28,7 @@ RESULTS = {
     "status": "opsctl.model.status:Status",
     "stop": "opsctl.model.run:Changed",
     "tunnel": "opsctl.jobs.tunnel:Opened",
+    "why": "opsctl.model.why:Why",
 }
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, OpsError, UsageError
-from opsctl.sandbox import stackfile
+from opsctl.sandbox import breakage, breakage_record, stackfile
+from opsctl.sandbox.breakage_faults import Options
+from opsctl.sandbox.breakage_record import Broken
 from opsctl.sandbox.identity import KeyPair, key_pair, write_private
 from opsctl.sandbox.kinds import Condition, Kind, PortTaken, Power, Progress, Seen, Spec
 from opsctl.sandbox.locks import locked
@@ -40,6 +42,7 @@ class DropletStatus:
     memory: int
     stack_file: str
     ssh: tuple[str, ...]  # the system's ssh, with this sandbox's key and known hosts
+    broken: tuple[Broken, ...] = ()  # on purpose, by `sandbox break`
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,15 @@ def up(
 
 
 def _up_one(kind: Kind, spec: Spec, progress: Progress, cancel: Cancel) -> Spec:
+    # First, or one whose sshd was stopped would be taken for half made, and made anew.
+    breakage.mend_if_reachable(kind, spec, progress, cancel)
     try:
         kind.up(spec, progress, cancel)
     except PortTaken as taken:
         progress(f"{spec.name}: {taken.info.what}: taking another one")
         spec = replace(spec, port=_free_port({spec.port}))
         kind.up(spec, progress, cancel)
+    breakage.mend_if_reachable(kind, spec, progress, cancel)
     return spec
 
 
@@ -143,6 +149,7 @@ def reset(name: str, progress: Progress, cancel: Cancel) -> list[DropletStatus]:
 
         def renew(spec: Spec) -> None:
             kind.down(spec, progress, cancel)
+            breakage_record.save(spec, ())
             kind.up(spec, progress, cancel)
 
         _each(sandbox.droplets, renew)
@@ -173,6 +180,40 @@ def get(name: str) -> Sandbox:
             next=f"opsctl sandbox up --name {name}",
         )
     return sandbox
+
+
+def break_(
+    name: str, droplet: str | None, what: str, options: Options, progress: Progress, cancel: Cancel
+) -> tuple[str, Broken]:
+    """Break one droplet of a sandbox; its name, and what was done. Raises UsageError where `droplet` is no name."""
+    with _held(name, progress, cancel):
+        sandbox = get(name)
+        spec = _one(sandbox, droplet)
+        return spec.name, breakage.break_(kind_named(sandbox.kind), spec, what, options, progress, cancel)
+
+
+def mend(
+    name: str, droplet: str | None, what: str | None, progress: Progress, cancel: Cancel
+) -> list[tuple[str, tuple[Broken, ...]]]:
+    """Undo what was broken, on one droplet or on all: what, by droplet."""
+    with _held(name, progress, cancel):
+        sandbox = get(name)
+        kind = kind_named(sandbox.kind)
+        specs = sandbox.droplets if droplet is None else (_one(sandbox, droplet),)
+        return [(spec.name, breakage.mend(kind, spec, what, progress, cancel)) for spec in specs]
+
+
+def _one(sandbox: Sandbox, droplet: str | None) -> Spec:
+    known = {spec.name: spec for spec in sandbox.droplets}
+    if droplet is None and len(known) == 1:
+        return sandbox.droplets[0]
+    if droplet in known:
+        return known[droplet]
+    raise UsageError(
+        f"sandbox {sandbox.name} has no droplet {droplet!r}" if droplet else f"which of {len(known)} droplets?",
+        why=f"they are {', '.join(known)}",
+        next=f"add -d {next(iter(known))}   (or another)",
+    )
 
 
 def _held(name: str, progress: Progress, cancel: Cancel, *, remove: bool = False) -> AbstractContextManager[None]:
@@ -261,6 +302,7 @@ def _status(sandbox: Sandbox, spec: Spec, kind: Kind) -> DropletStatus:
         memory=spec.memory,
         stack_file=str(sandbox.stack_file),
         ssh=ssh_argv(sandbox, spec),
+        broken=breakage_record.standing(spec, seen.boot_id),
     )
 
 
