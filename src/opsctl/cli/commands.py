@@ -33,6 +33,7 @@ COMMANDS = (
     Command("shell", DAILY, "Open a shell inside a service's container.", "shell"),
     Command("tunnel", DAILY, "Reach a service's port from here.", "tunnel"),
     Command("memory", DAILY, "Where the memory goes.", "memory"),
+    Command("why", BROKE, "What died, who was killed for it, and what to type next.", "why"),
     Command("doctor", BROKE, "Can opsctl work here? Each check with what mends it.", "doctor"),
     Command("init", SETUP, "Write a first stack file from what is there.", "init"),
     Command("config", SETUP, "What the configuration says, and where each value comes from.", "config"),

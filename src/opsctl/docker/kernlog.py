@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from opsctl.model.memory_facts import OomEvent
+from opsctl.model.why import KernelKill, Task
 
 _STAMP = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)([,.]\d+)?([+-]\d\d:?\d\d|Z)?")
 _INVOKED = re.compile(r"(?:^|\] |: |\d )(?P<name>[^\]:]+?) invoked oom-killer:")
@@ -16,9 +17,11 @@ _KILLED = re.compile(
     r"(?P<group>Memory cgroup out of memory: )?Killed process (?P<pid>\d+),? \(?(?P<name>[^)]*?)\)? total-vm"
 )
 _RESIDENT = re.compile(r"(?:anon|file|shmem)-rss:(\d+)kB")
-_TASK = re.compile(r"\[ *(?P<pid>\d+)\] +\d+ +\d+ +\d+ +(?P<rss>\d+)(?: +-?\d+)+ +(?P<name>.+)$")
+_TASK = re.compile(r"\[ *(?P<pid>\d+)\] +\d+ +\d+ +\d+ +(?P<rss>\d+)(?P<more>(?: +-?\d+)+) +(?P<name>.+)$")
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _PAGE = 4096
+_WITH_ANON = 6  # numbers after the resident size since kernel 6.8, which also says how much of it is anonymous
+_LARGEST = 12
 
 
 @dataclass
@@ -32,11 +35,19 @@ class _Draft:
     limit_path: str = ""
     process: str = ""
     tasks: list[tuple[int, str, str]] = field(default_factory=list)
+    held: list[Task] = field(default_factory=list)
 
 
 def parse_ooms(lines: Iterable[str], boot: int, known: Set[str] = frozenset()) -> tuple[OomEvent, ...]:
     """Every kill in the filtered kernel log of one boot, in its order; `known` are ids of containers."""
-    found, draft = [], _Draft()
+    return tuple(each.event for each in parse_kills(lines, boot, known))
+
+
+def parse_kills(
+    lines: Iterable[str], boot: int, known: Set[str] = frozenset(), outer: str = ""
+) -> tuple[KernelKill, ...]:
+    """As parse_ooms, with the tasks that held most. `outer` is the droplet's own id where it is a container itself."""
+    found, draft = list[KernelKill](), _Draft()
     for line in lines:
         if match := _INVOKED.search(line):
             draft = _Draft(invoked_by=match["name"])
@@ -45,11 +56,26 @@ def parse_ooms(lines: Iterable[str], boot: int, known: Set[str] = frozenset()) -
         elif match := _KILL.search(line):
             _note_constraint(draft, match["constraint"], match["rest"])
         elif match := _KILLED.search(line):
-            found.append(_event(draft, line, match, boot, known))
+            found.append(_kill(draft, line, match, boot, known, outer))
             # One invocation can kill several (memory.oom.group): they share what was read so far.
         elif match := _TASK.search(line):
-            draft.tasks.append((int(match["rss"]) * _PAGE, match["name"], match["pid"]))
+            rss, more = int(match["rss"]), match["more"].split()
+            anon = int(more[0]) if len(more) >= _WITH_ANON else rss
+            draft.tasks.append((rss * _PAGE, match["name"], match["pid"]))
+            draft.held.append(Task(match["pid"], match["name"], anon * _PAGE))
     return tuple(found)
+
+
+def _kill(draft: _Draft, line: str, match: re.Match[str], boot: int, known: Set[str], outer: str) -> KernelKill:
+    event = _event(draft, line, match, boot, known)
+    if outer and event.limit_id == outer:  # from where the droplet stands, its own limit is all the memory there is
+        event = replace(event, scope="host", limit_id="", limit=None)
+    if outer and event.victim_id == outer:  # a process of the droplet's own, in none of its containers
+        event = replace(event, victim_id="")
+    largest = sorted(draft.held, key=lambda task: -task.anon)[:_LARGEST]
+    paths = draft.victim_path + draft.limit_path
+    own = event.victim_id in known or event.limit_id in known or (bool(outer) and outer in paths)
+    return KernelKill(event, match["pid"], tuple(largest), line.strip(), own)
 
 
 def container_id(path: str, known: Set[str] = frozenset()) -> str:
