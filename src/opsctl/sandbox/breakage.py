@@ -32,14 +32,16 @@ def break_(kind: Kind, spec: Spec, name: str, options: Options, progress: Progre
     droplet = inside(kind.name, spec)
     boot_id = _boot_id(droplet, cancel)
     there = record.standing(spec, boot_id)
-    if same := next((each for each in there if _key(each) == (name, options.service or "")), None):
+    same = next((each for each in there if (each.what, each.service) == (name, _about(options))), None)
+    if same is not None and name != "oom":
         raise UsageError(
             f"{spec.name} is broken so already: {same.detail}", next=f"opsctl sandbox mend {name}   (then again)"
         )
+    there = tuple(each for each in there if each is not same)  # the memory can run out as often as one likes
     progress(f"{spec.name}: {name}")
     ends = boot_id if faults.ends_with_boot(fault, options, kind.name) else ""
     since = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    begun = Broken(name, "begun, and maybe half done", since, options.service or options.victim or "", ends)
+    begun = Broken(name, "begun, and maybe half done", since, _about(options), ends)
     record.save(spec, [*there, begun])
     try:
         notes = _strike(droplet, fault, options, cancel)
@@ -137,8 +139,8 @@ def _boot_id(droplet: Inside, cancel: Cancel) -> str:
     return said if code == 0 else ""
 
 
-def _key(broken: Broken) -> tuple[str, str]:
-    return broken.what, broken.service
+def _about(options: Options) -> str:
+    return options.service or options.victim or ""
 
 
 @cache
