@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -20,10 +21,13 @@ from opsctl.model.result import DropletResult
 
 if TYPE_CHECKING:
     from opsctl.jobs.call import Call
+    from opsctl.jobs.resume import Unfinished
     from opsctl.model.ports import Reporter
     from opsctl.model.run import Changed
 
 T = TypeVar("T")
+
+UNDER = "OPSCTL_UNDER_RUN"  # the run whose lease a command of a `then` step works under
 
 
 class FailurePolicy(StrEnum):
@@ -80,10 +84,15 @@ def change(
     from opsctl.render.progress import progress
 
     many = len(context.droplets(reading=dry_run)) > 1
+    _ = context.wait  # what it cannot read is said before anything is connected
     with progress(as_json=as_json or dry_run, many=many, redact=context.redact) as reporter:
 
         def one(session: Session) -> DropletResult[Changed]:
-            return job(call_of(context, session, reporter, on_failure=on_failure, dry_run=dry_run))
+            def attempt() -> DropletResult[Changed]:
+                call = call_of(context, session, reporter, on_failure=on_failure, dry_run=dry_run)
+                return _told(job(call), call, as_json=as_json)
+
+            return patiently(context, session, reporter, attempt)
 
         result = context.over(one, reading=dry_run)
 
@@ -94,6 +103,27 @@ def change(
             print_changed(each.name, each.result, redact=context.redact, many=many)
 
     return finish(name, result, as_json=as_json, render=render, run_id=context.run_id, redact=context.redact)
+
+
+def patiently(context: Context, session: Session, reporter: Reporter, attempt: Callable[[], T]) -> T:
+    """Do it; with `--wait`, as soon as the lease is free. Each attempt has to make its call, and so its plan, anew."""
+    from opsctl.jobs.call import STATE_DIR
+    from opsctl.jobs.lease import Patience
+
+    patience = Patience(context.wait, session.droplet.name, STATE_DIR, reporter)
+    return patience.over(attempt, session.reads, cancel=session.cancel)
+
+
+def _told(done: DropletResult[Changed], call: Call, *, as_json: bool) -> DropletResult[Changed]:
+    """The result with what is known of the run that was resumed, where no progress line has said it."""
+    if call.unfinished is None or done.result is None or not (as_json or call.dry_run):
+        return done
+    from dataclasses import replace
+
+    from opsctl.jobs.resume import compare
+
+    notes = compare(call.unfinished, done.result.plan["steps"])
+    return replace(done, result=replace(done.result, notes=(*notes, *done.result.notes)))
 
 
 def call_of(
@@ -110,6 +140,7 @@ def call_of(
     from opsctl.jobs.call import Call
     from opsctl.spine.audit import Actor, Entry
 
+    unfinished = _unfinished(context, session) if context.resume else None
     started = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     return Call(
         host=session.host,
@@ -117,24 +148,56 @@ def call_of(
         facts=facts.result,
         stack=session.stack,
         droplet=session.droplet,
-        entry=Entry(context.run_id, context.command_line, "", Actor.current(), started, __version__),
+        entry=Entry(
+            context.run_id,
+            context.command_line,
+            "",
+            Actor.current(),
+            started,
+            __version__,
+            name=context.name,
+            under=os.environ.get(UNDER, ""),
+        ),
         reporter=reporter,
         cancel=session.cancel,
         on_failure=on_failure.value,
         dry_run=dry_run,
         commands=frozenset(each.name for each in commands.COMMANDS),
-        opsctl=lambda words, cancel: _opsctl(words, session, cancel),
+        opsctl=lambda words, cancel: _opsctl(words, session, context.run_id, cancel),
+        redact=context.redact,
+        resumable=context.resumable,
+        unfinished=unfinished,
     )
 
 
-def _opsctl(words: tuple[str, ...], session: Session, cancel: Cancel) -> int:
-    """Run an opsctl command of a `then` step as a process of its own, on the same stack and droplet."""
+def _unfinished(context: Context, session: Session) -> Unfinished:
+    from opsctl.jobs.call import STATE_DIR
+    from opsctl.jobs.resume import find
+
+    return find(
+        session.reads,
+        wanted=context.resume or "",
+        name=context.name,
+        command=context.command_line,
+        droplet=session.droplet.name,
+        state_dir=STATE_DIR,
+        many=len(context.droplets(reading=False)) > 1,
+        cancel=session.cancel,
+    )
+
+
+def _opsctl(words: tuple[str, ...], session: Session, run_id: str, cancel: Cancel) -> int:
+    """Run an opsctl command of a `then` step as a process of its own, on the same stack and droplet.
+
+    It works under this run's lease: its own would be refused as long as we have that.
+    """
     import subprocess
     import sys
 
     where = ["--stack", session.stack.path] if session.stack.path else []
     argv = [sys.executable, "-m", "opsctl", *words, *where, "-d", session.droplet.name]
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=sys.stderr) as process:
+    environment = {**os.environ, UNDER: os.environ.get(UNDER) or run_id}
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=sys.stderr, env=environment) as process:
         while process.poll() is None:
             if cancel.wait(0.05):
                 process.terminate()

@@ -34,6 +34,8 @@ COMMANDS = (
     Command("tunnel", DAILY, "Reach a service's port from here.", "tunnel"),
     Command("memory", DAILY, "Where the memory goes.", "memory"),
     Command("why", BROKE, "What died, who was killed for it, and what to type next.", "why"),
+    Command("audit", DAILY, "Who did what to a droplet, and how it ended.", "audit"),
+    Command("lease", BROKE, "Who may change a droplet right now, and taking that away.", "lease"),
     Command("doctor", BROKE, "Can opsctl work here? Each check with what mends it.", "doctor"),
     Command("init", SETUP, "Write a first stack file from what is there.", "init"),
     Command("config", SETUP, "What the configuration says, and where each value comes from.", "config"),

@@ -84,6 +84,8 @@ class Context:
         droplets: Sequence[str] | None = None,
         yes: bool = False,
         verbose: int = 0,
+        wait: str | None = None,
+        resume: str | None = None,
     ) -> None:
         process: Process = ctx.obj
         self.process = process
@@ -91,6 +93,11 @@ class Context:
         self.redact = process.redact
         self.yes = yes
         self.verbose = verbose
+        self.resume = resume  # a run, or "last"
+        # A parameter that the command has, whether it was given or not.
+        self.resumable = any(each.name == "resume" for each in ctx.command.params)
+        self.name = ctx.command_path.partition(" ")[2]
+        self._wait = wait
         self._stack_path = stack
         self._named = tuple(droplets or ())
         self._question = threading.Lock()
@@ -100,6 +107,17 @@ class Context:
     def run_id(self) -> str:
         """Sortable by time, unique enough for one droplet: 20261120T185312-3f9a1c."""
         return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.urandom(3).hex()}"
+
+    @cached_property
+    def wait(self) -> float:
+        """Seconds to wait for a lease that somebody else holds. Raises UsageError."""
+        from opsctl.model.units import parse_duration
+
+        text = self._wait or "0s"
+        try:
+            return parse_duration(float(text) if text.replace(".", "", 1).isdigit() else text)
+        except ValueError as error:
+            raise UsageError(f"--wait: {error}", next=f"opsctl {self.name} --wait 5m") from None
 
     @cached_property
     def stack(self) -> Stack:

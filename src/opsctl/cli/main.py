@@ -11,7 +11,7 @@ import typer
 from opsctl import __version__
 from opsctl.cli import commands
 from opsctl.cli.process import Process, signals
-from opsctl.model.errors import ErrorInfo, ExitCode, Interrupted, OpsError
+from opsctl.model.errors import ErrorInfo, ExitCode, Interrupted, OpsError, UsageError
 
 _EPILOG = (
     "Exit codes: 0 done · 1 failed · 2 usage · 3 configuration · 4 unreachable · 5 partly done · "
@@ -62,7 +62,7 @@ def run() -> NoReturn:
 def _guarded(process: Process) -> int:
     try:
         app = build(process.argv, everything="_OPSCTL_COMPLETE" in os.environ)
-        outcome = app(args=list(process.argv), prog_name="opsctl", standalone_mode=True, obj=process)
+        outcome = _call(app, process)
         return int(outcome or 0)
     except SystemExit as leaving:  # typer's own way out: help, usage errors, typer.Exit
         code = leaving.code if isinstance(leaving.code, int) else 1
@@ -81,6 +81,43 @@ def _guarded(process: Process) -> int:
         return int(ExitCode.DONE)
     except Exception as error:  # noqa: BLE001 - the one catcher: anything that reaches it is a bug of ours
         return _bug(process, error)
+
+
+def _call(app: typer.Typer, process: Process) -> int | None:
+    """Let typer parse and call. With --json it does not print its complaints: they are a document like any other."""
+    argv = with_last(process.argv)
+    if not process.as_json:
+        outcome: int | None = app(args=argv, prog_name="opsctl", standalone_mode=True, obj=process)
+        return outcome
+    try:
+        outcome = app(args=argv, prog_name="opsctl", standalone_mode=False, obj=process)
+    except typer.Abort:
+        if process.cancel.cancelled:
+            raise Interrupted(signum=process.cancel.signum) from None
+        raise OpsError("not done: the answer was no", code="aborted") from None
+    except Exception as wrong:
+        said = getattr(wrong, "format_message", None)  # what a wrong argument is told with
+        if said is None:
+            raise
+        where = getattr(getattr(wrong, "ctx", None), "command_path", "opsctl")
+        raise UsageError(said(), next=f"{where} --help") from None
+    return outcome
+
+
+def with_last(argv: tuple[str, ...]) -> list[str]:
+    """The arguments with a value for a `--resume` that has none: the last run."""
+    if "--resume" not in argv:
+        return list(argv)
+    from opsctl.jobs.resume import LAST, is_run_id
+
+    words = list[str]()
+    for number, word in enumerate(argv):
+        words.append(word)
+        if word == "--":
+            return [*words, *argv[number + 1 :]]
+        if word == "--resume" and not is_run_id(next(iter(argv[number + 1 :]), "")):
+            words.append(LAST)
+    return words
 
 
 def _bug(process: Process, error: Exception) -> int:
@@ -113,7 +150,9 @@ def _tell(process: Process, info: ErrorInfo, code: ExitCode) -> None:
 
 
 def _name(argv: tuple[str, ...]) -> str:
-    groups = {"memory", "config", "sandbox"}
+    from opsctl.cli.schema import RESULTS
+
+    groups = {name.partition(".")[0] for name in RESULTS if "." in name}
     words = [each for each in argv if not each.startswith("-")][:2]
     return ".".join(words) if words and words[0] in groups else words[0] if words else "opsctl"
 

@@ -34,6 +34,24 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Real reads, no writes: show the plan.", rich_help_panel=_HOW)
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to questions.", rich_help_panel=_HOW)]
+WaitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--wait",
+        metavar="TIME",
+        help="Wait so long (30s, 5m) for a lease that somebody else holds; without it exit 6 at once.",
+        rich_help_panel=_HOW,
+    ),
+]
+ResumeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="[RUN]",
+        help="Go on with the last run of this command that was cut short, or with that one.",
+        rich_help_panel=_HOW,
+    ),
+]
 VerboseOption = Annotated[
     int,
     typer.Option(

@@ -9,7 +9,15 @@ import typer
 from opsctl.cli import commands
 from opsctl.cli.changing import FailurePolicy, OnFailureOption, change
 from opsctl.cli.context import Context
-from opsctl.cli.options import DropletOption, DryRunOption, JsonOption, StackOption, VerboseOption
+from opsctl.cli.options import (
+    DropletOption,
+    DryRunOption,
+    JsonOption,
+    ResumeOption,
+    StackOption,
+    VerboseOption,
+    WaitOption,
+)
 
 if TYPE_CHECKING:
     from opsctl.jobs.call import Call
@@ -22,6 +30,8 @@ def restart(
     service: Annotated[str, typer.Argument(metavar="SERVICE", help="A service of the stack.")],
     on_failure: OnFailureOption = FailurePolicy.keep,
     ignore_memory: Annotated[bool, typer.Option("--ignore-memory", help="Start it even if it does not fit.")] = False,
+    wait: WaitOption = None,
+    resume: ResumeOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     stack: StackOption = None,
@@ -33,7 +43,7 @@ def restart(
     The container stays the same: changes of the compose file need a deploy.
     A service that is not running is started.
     """
-    context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose)
+    context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose, wait=wait, resume=resume)
 
     def job(call: Call) -> DropletResult[Changed]:
         from opsctl.jobs.restart import restart as bring_back

@@ -13,9 +13,12 @@ from opsctl.model.secret import Secret
 
 # command → where its result type lives
 RESULTS = {
+    "audit": "opsctl.model.audit:AuditReport",
     "config.show": "opsctl.jobs.config:ConfigReport",
     "doctor": "opsctl.model.examination:Examination",
     "init": "opsctl.jobs.init:InitResult",
+    "lease.break": "opsctl.model.lease:LeaseBreak",
+    "lease.show": "opsctl.model.lease:LeaseReport",
     "memory.report": "opsctl.model.memory:MemoryReport",
     "restart": "opsctl.model.run:Changed",
     "sandbox.break": "opsctl.sandbox.breakage_record:Broken",

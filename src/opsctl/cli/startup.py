@@ -9,7 +9,15 @@ import typer
 from opsctl.cli import commands
 from opsctl.cli.changing import FailurePolicy, OnFailureOption, change
 from opsctl.cli.context import Context
-from opsctl.cli.options import DropletOption, DryRunOption, JsonOption, StackOption, VerboseOption
+from opsctl.cli.options import (
+    DropletOption,
+    DryRunOption,
+    JsonOption,
+    ResumeOption,
+    StackOption,
+    VerboseOption,
+    WaitOption,
+)
 
 if TYPE_CHECKING:
     from opsctl.jobs.call import Call
@@ -31,6 +39,8 @@ def startup(
     settle: Annotated[
         str, typer.Option("--settle", metavar="TIME", help="Watch that long at the end that nothing falls over.")
     ] = "0s",
+    wait: WaitOption = None,
+    resume: ResumeOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     stack: StackOption = None,
@@ -44,7 +54,7 @@ def startup(
     service that does not pass its gate is stopped (--on-failure stop), left
     as it is (keep), or everything this run started is taken back (rollback).
     """
-    context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose)
+    context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose, wait=wait, resume=resume)
     seconds = _seconds(settle)
 
     def job(call: Call) -> DropletResult[Changed]:

@@ -9,7 +9,16 @@ import typer
 from opsctl.cli import commands
 from opsctl.cli.changing import change
 from opsctl.cli.context import Context
-from opsctl.cli.options import DropletOption, DryRunOption, JsonOption, StackOption, VerboseOption, YesOption
+from opsctl.cli.options import (
+    DropletOption,
+    DryRunOption,
+    JsonOption,
+    ResumeOption,
+    StackOption,
+    VerboseOption,
+    WaitOption,
+    YesOption,
+)
 
 if TYPE_CHECKING:
     from opsctl.jobs.call import Call
@@ -24,6 +33,8 @@ def stop(
         int | None, typer.Option("--grace", min=0, metavar="SECONDS", help="Before it is killed; else the container's.")
     ] = None,
     yes: YesOption = False,
+    wait: WaitOption = None,
+    resume: ResumeOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     stack: StackOption = None,
@@ -35,7 +46,7 @@ def stop(
     What depends on another service stops before it. Containers outside the
     stack are not touched. Stopping everything asks first (--yes does not).
     """
-    context = Context(ctx, stack=stack, droplets=droplets, yes=yes, verbose=verbose)
+    context = Context(ctx, stack=stack, droplets=droplets, yes=yes, verbose=verbose, wait=wait, resume=resume)
     if not services and not dry_run:
         names = ", ".join(each.name for each in context.droplets(reading=False))
         context.confirm(f"Stop every service of the stack on {names}?")

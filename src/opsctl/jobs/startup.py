@@ -129,14 +129,15 @@ def _result(
         memory_available=available,
     )
     code = run.exit_code if run else ExitCode.DONE
-    return DropletResult(call.droplet.name, changed, _error(call, run), code)
+    again = call.again if planned.changes else call.entry.command
+    return DropletResult(call.droplet.name, changed, _error(run, again), code)
 
 
-def _error(call: Call, run: RunResult | None) -> ErrorInfo | None:
+def _error(run: RunResult | None, again: str) -> ErrorInfo | None:
     if run is None or run.exit_code is ExitCode.DONE:
         return None
     if run.interrupted is not None:
         return Interrupted(
-            "interrupted", signum=run.interrupted, why="what was up stays up", next=f"{call.entry.command}   # goes on"
+            "interrupted", signum=run.interrupted, why="what was up stays up", next=f"{again}   # goes on"
         ).info
     return run.error

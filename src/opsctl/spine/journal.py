@@ -9,11 +9,15 @@ import json
 import os
 import re
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from opsctl.model.plan import Plan
 from opsctl.model.ports import Script
+from opsctl.model.run import RunResult
 
 MOVED = 86  # exit status of a guard script whose fact does not hold any more
 NO_JOURNAL = 87  # the journal could not be written, and so the step was not begun
@@ -66,6 +70,18 @@ def wrap(script: Script, path: str, *, steps: tuple[str, ...], kind: str) -> Scr
     )
 
 
+def head(plan: Plan, *, run: str, name: str, command: str, redact: Callable[[str], str]) -> str:
+    """The line before the first step, without its stamp: what was meant to be done. `command` is redacted already."""
+    steps = [[step.id, redact(step.title)] for step in plan.steps]
+    return _line({"event": "run", "run": run, "name": name, "command": command, "plan": plan.id, "steps": steps})
+
+
+def tail(run: RunResult, *, redact: Callable[[str], str]) -> str:
+    """The line after the last step: how each of them ended."""
+    ends = {step.id: [step.outcome.value, redact(step.detail)] for step in run.steps}
+    return _line({"event": "over", "exit_code": int(run.exit_code), "steps": ends})
+
+
 def bash_said(text: str) -> str:
     """The last line of bash's complaints, without where in the script it stood."""
     lines = text.strip().splitlines()
@@ -82,8 +98,24 @@ def state_home() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "opsctl"
 
 
+_KEEP = 200  # files
+_KEEP_FOR = 30 * 86400.0  # s
+
+
+def prune(folder: Path, *, keep: int = _KEEP, seconds: float = _KEEP_FOR) -> None:
+    """Remove the copies that are older than `seconds`, and the oldest beyond `keep` of them."""
+    with suppress(OSError):
+        found = sorted(((each.stat().st_mtime, each) for each in folder.glob("*.jsonl")), reverse=True)
+        for number, (changed, each) in enumerate(found):
+            if number >= keep or time.time() - changed > seconds:
+                each.unlink(missing_ok=True)
+
+
 class LocalCopy:
-    """The run as this machine saw it. Never the reason for a failure: a full disk here harms no droplet."""
+    """The run as this machine saw it. Never the reason for a failure: a full disk here harms no droplet.
+
+    The first line of a run makes room: copies of long ago go.
+    """
 
     def __init__(self, run_id: str, droplet: str, *, folder: Path | None = None) -> None:
         self._path = (folder or state_home() / "runs") / f"{run_id}-{droplet.replace('/', '_')}.jsonl"
@@ -102,7 +134,9 @@ class LocalCopy:
             if self._broken:
                 return
             try:
-                self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                if not self._path.exists():
+                    self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                    prune(self._path.parent, keep=_KEEP - 1)
                 with self._path.open("a", encoding="utf-8") as file:
                     file.write(text)
             except OSError:

@@ -25,6 +25,7 @@ class Lease:
         self.state_dir = state_dir
         self.exit_code = ExitCode.DONE
         self.detail = ""
+        self.tail = ""  # the journal's last line, if there is one
 
     @property
     def journal(self) -> str:
@@ -33,16 +34,19 @@ class Lease:
 
 
 @contextmanager
-def hold(host: Host, entry: audit.Entry, *, scope: str, state_dir: str, cancel: Cancel) -> Iterator[Lease]:
+def hold(
+    host: Host, entry: audit.Entry, *, scope: str, state_dir: str, cancel: Cancel, head: str = ""
+) -> Iterator[Lease]:
     """Take a lease, write the audit's begin, and whatever happens its end; then give the lease back.
 
-    A holder who never gave the lease back is closed as abandoned. Raises LeaseHeld, StepFailed.
+    A step of a run that has the lease works beside it. `head` is the journal's first line. A holder who never gave
+    the lease back is closed as abandoned. Raises LeaseHeld, LeaseBroken, StepFailed.
     """
-    guard = host.guard(GuardSpec(scope, entry.run_id, entry.holder()), cancel=cancel)
+    guard = host.guard(GuardSpec(scope, entry.run_id, entry.holder(), entry.under), cancel=cancel)
     lease = Lease(guard, entry, state_dir)
     began = time.monotonic()
     try:
-        _begin(lease, cancel)
+        _begin(lease, cancel, head)
         yield lease
     except BaseException as error:
         lease.exit_code, lease.detail = _verdict(error)
@@ -52,11 +56,12 @@ def hold(host: Host, entry: audit.Entry, *, scope: str, state_dir: str, cancel: 
         guard.release()
 
 
-def _begin(lease: Lease, cancel: Cancel) -> None:
+def _begin(lease: Lease, cancel: Cancel, head: str) -> None:
     lines = [audit.begin(lease.entry)]
     if lease.guard.abandoned is not None:
         lines.insert(0, audit.abandoned(lease.guard.abandoned, lease.entry.run_id))
-    answer = lease.guard.run(audit.append(lease.state_dir, tuple(lines)), cancel=cancel, timeout=_AUDIT_TIMEOUT)
+    script = audit.append(lease.state_dir, tuple(lines), journal=lease.entry.run_id, line=head)
+    answer = lease.guard.run(script, cancel=cancel, timeout=_AUDIT_TIMEOUT)
     if answer.code != 0:
         raise StepFailed(
             "the audit cannot be written, and so nothing was changed",
@@ -78,7 +83,8 @@ def _end(lease: Lease, seconds: float) -> None:
     )
     # The run's own token may be done by now, and a lost connection leaves the line to the next holder.
     with suppress(OpsError):
-        lease.guard.run(audit.append(lease.state_dir, (line,)), cancel=Cancel(_LAST_WORDS), timeout=_LAST_WORDS)
+        script = audit.append(lease.state_dir, (line,), journal=lease.entry.run_id, line=lease.tail)
+        lease.guard.run(script, cancel=Cancel(_LAST_WORDS), timeout=_LAST_WORDS)
 
 
 def _verdict(error: BaseException) -> tuple[ExitCode, str]:

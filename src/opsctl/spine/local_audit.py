@@ -57,7 +57,8 @@ def _droplet(line: str) -> str:
 
 def _append(rest: str, droplet: str, folder: Path | None) -> None:
     where = path(folder)
-    stamp = json.dumps({"at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "droplet": droplet}, ensure_ascii=False)
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    stamp = json.dumps({"at": now, "droplet": droplet, "pid": os.getpid()}, ensure_ascii=False)
     data = f"{stamp[:-1]},{rest}\n".encode()
     try:
         where.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
