@@ -184,3 +184,5 @@ def _render(droplet: DropletResult[fleet.DropletStatus]) -> None:
         typer.echo(f"  broken {fault.what}: {fault.detail} (since {fault.since}; opsctl sandbox mend {fault.what})")
     typer.echo(f"  stack  {seen.stack_file}")
     typer.echo(f"  ssh    {' '.join(seen.ssh)}")
+    mends = f"does not answer: opsctl sandbox up --name {seen.sandbox} mends it"
+    typer.echo(f"  cloud  {seen.cloud or mends}")

@@ -13,8 +13,8 @@ from typing import Any
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, DeadlineExceeded, OpsError, StepFailed
-from opsctl.sandbox import outer, procs, rootfs
-from opsctl.sandbox.kinds import Condition, PortTaken, Power, Progress, Seen, Spec
+from opsctl.sandbox import container_disk, outer, procs, rootfs
+from opsctl.sandbox.kinds import Condition, PortTaken, Power, Progress, Seen, Spec, Switch
 from opsctl.sandbox.locks import locked
 from opsctl.sandbox.paths import cache_dir, state_dir
 
@@ -53,6 +53,9 @@ class Container:
 
     def up(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
         """Start the droplet, made anew where it is not whole."""
+        if (_inspect(spec) or {"State": {}})["State"].get("Paused"):
+            progress(f"{spec.name}: stands still: waking it")
+            outer.docker("unpause", _container(spec), cancel=cancel)
         seen = self.status(spec)
         if seen.condition is Condition.RUNNING:
             return
@@ -62,7 +65,7 @@ class Container:
         else:
             if seen.condition is Condition.BROKEN:
                 progress(f"{spec.name}: it was not whole ({seen.detail}): making it anew")
-            self.down(spec, progress, cancel)
+            _discard(spec, cancel)
             self._create(spec, progress, cancel)
         self._wait(spec, progress, cancel)
         _marker(spec).write_text(json.dumps({"container": _container(spec)}))
@@ -96,11 +99,48 @@ class Container:
         self._wait(spec, progress, cancel, not_boot=before)
 
     def down(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
-        """Remove the container and its volume."""
-        outer.remove_container(f"{_container(spec)}-fill", cancel)
+        """Remove the container, its volume and its snapshots."""
+        _discard(spec, cancel)
+        container_disk.drop_all(_container(spec), cancel)
+
+    def is_on(self, spec: Spec) -> bool:
+        """Whether its container runs."""
+        shown = _inspect(spec)
+        return shown is not None and bool(shown["State"]["Running"])
+
+    def switch(self, spec: Spec, how: Switch, cancel: Cancel) -> None:
+        """See Kind: the power is the container's, its system is PID 1 in it."""
+        name, on = _container(spec), self.is_on(spec)
+        if how in (Switch.ASK_OFF, Switch.ASK_REBOOT):
+            if on:
+                word = "-TERM" if how is Switch.ASK_OFF else "-HUP"
+                outer.docker("exec", name, "kill", word, "1", cancel=cancel)
+            return
+        if on and how in (Switch.OFF, Switch.CYCLE):
+            outer.docker("kill", name, cancel=cancel)
+        if how in (Switch.ON, Switch.CYCLE):
+            outer.docker("start", name, cancel=cancel, timeout=60)
+
+    def resize(self, spec: Spec, memory: int, cancel: Cancel) -> None:
+        """See Kind: the container's limit, which lxcfs shows as MemTotal."""
+        outer.docker("update", f"--memory={memory}", f"--memory-swap={memory}", _container(spec), cancel=cancel)
+
+    def snapshot(self, spec: Spec, name: str, cancel: Cancel) -> int:
+        """See Kind: an image of its root, and a copy of its engine's volume."""
+        return container_disk.snapshot(_container(spec), name, cancel)
+
+    def restore(self, spec: Spec, name: str, cancel: Cancel) -> None:
+        """See Kind: a new container on the snapshot's image, with the volume as it was then."""
+        image = container_disk.image_of(_container(spec), name, cancel)
+        shown = _inspect(spec) or {}
+        rights = outer.PRIVILEGED if shown.get("HostConfig", {}).get("Privileged") else outer.NESTING
         outer.remove_container(_container(spec), cancel)
-        outer.remove_volume(_container(spec), cancel)
-        _marker(spec).unlink(missing_ok=True)
+        container_disk.put_back(_container(spec), name, cancel)
+        self._place(spec, image, rights, cancel)
+
+    def drop_snapshot(self, spec: Spec, name: str, cancel: Cancel) -> None:
+        """See Kind."""
+        container_disk.drop(_container(spec), name, cancel)
 
     def purge(self, progress: Progress) -> None:
         """Remove the droplets' images from the engine; one that is in use stays."""
@@ -135,8 +175,7 @@ class Container:
 
     def _start(self, spec: Spec, image: str, rights: tuple[str, ...], cancel: Cancel, *, last: bool = False) -> bool:
         name = _container(spec)
-        outer.docker("create", *_options(spec), *rights, image, "/usr/local/lib/sandbox/init", cancel=cancel)
-        procs.output(["docker", "cp", "-", f"{name}:/"], stdin=_identity(spec), cancel=cancel, timeout=30)
+        self._place(spec, image, rights, cancel)
         code, _, error = outer.attempt("start", name, cancel=cancel, timeout=60)
         if code == 0:
             return True
@@ -146,6 +185,10 @@ class Container:
         if last or "operation not permitted" not in error:
             raise StepFailed(f"{spec.name} could not be started", why=error, next="opsctl sandbox up --kind vm")
         return False
+
+    def _place(self, spec: Spec, image: str, rights: tuple[str, ...], cancel: Cancel) -> None:
+        outer.docker("create", *_options(spec), *rights, image, "/usr/local/lib/sandbox/init", cancel=cancel)
+        procs.output(["docker", "cp", "-", f"{_container(spec)}:/"], stdin=_identity(spec), cancel=cancel, timeout=30)
 
     def _wait(self, spec: Spec, progress: Progress, cancel: Cancel, *, not_boot: str = "") -> None:
         progress(f"{spec.name}: waits for its Docker engine and sshd")
@@ -163,6 +206,14 @@ class Container:
                     next="opsctl sandbox up   (it is made anew), or --kind vm",
                 ) from None
             bound.wait(0.1)
+
+
+def _discard(spec: Spec, cancel: Cancel) -> None:
+    """Remove the container and its volume; its snapshots stay."""
+    outer.remove_container(f"{_container(spec)}-fill", cancel)
+    outer.remove_container(_container(spec), cancel)
+    outer.remove_volume(_container(spec), cancel)
+    _marker(spec).unlink(missing_ok=True)
 
 
 def _container(spec: Spec) -> str:
@@ -239,7 +290,8 @@ def _ssh_answers(port: int) -> bool:
 
 def _age(shown: dict[str, Any]) -> str:
     image = str(shown["Config"]["Image"])
-    old = "" if image == _image(rootfs.recipe_key()) else ", made by another version of opsctl (reset renews it)"
+    known = (_image(rootfs.recipe_key()), image if image.startswith(f"{container_disk.REPOSITORY}:") else "")
+    old = "" if image in known else ", made by another version of opsctl (reset renews it)"
     return f"since {shown['State']['StartedAt'][:19]}Z{old}"
 
 

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from opsctl.model.cancel import Cancel
-from opsctl.model.errors import ConfigError, OpsError, UsageError
-from opsctl.sandbox import breakage, breakage_record, stackfile
+from opsctl.model.errors import OpsError, UsageError
+from opsctl.sandbox import breakage, breakage_record, cloud
 from opsctl.sandbox.breakage_faults import Options
 from opsctl.sandbox.breakage_record import Broken
-from opsctl.sandbox.identity import KeyPair, key_pair, write_private
 from opsctl.sandbox.kinds import Condition, Kind, PortTaken, Power, Progress, Seen, Spec
 from opsctl.sandbox.locks import locked
-from opsctl.sandbox.paths import cache_dir, sandbox_dir, state_dir
+from opsctl.sandbox.paths import cache_dir, sandbox_dir
 from opsctl.sandbox.registry import KINDS, choose, kind_named
+from opsctl.sandbox.store import DEFAULT_MEMORY, Sandbox, free_port, get, load, names, plan, save
 
+__all__ = ["DEFAULT_MEMORY", "Sandbox", "get", "names", "plan", "save"]  # of what is remembered: see store
 T = TypeVar("T")
-DEFAULT_MEMORY = 2 * 1024**3
-_MOST = 16
+_PROVIDER = 900.0
 
 
 @dataclass(frozen=True)
@@ -42,27 +40,8 @@ class DropletStatus:
     memory: int
     stack_file: str
     ssh: tuple[str, ...]  # the system's ssh, with this sandbox's key and known hosts
+    cloud: str  # where the provider's API is, "" while its stand-in does not answer
     broken: tuple[Broken, ...] = ()  # on purpose, by `sandbox break`
-
-
-@dataclass(frozen=True)
-class Sandbox:
-    """What is remembered of a sandbox between two commands."""
-
-    name: str
-    kind: str
-    memory: int
-    droplets: tuple[Spec, ...]
-
-    @property
-    def folder(self) -> Path:
-        """Keys, known hosts, stack file, and a folder a droplet."""
-        return sandbox_dir(self.name)
-
-    @property
-    def stack_file(self) -> Path:
-        """What `--stack` takes."""
-        return self.folder / "opsctl.yaml"
 
 
 def up(
@@ -79,7 +58,7 @@ def up(
     another kind, ConfigError where none can run, OpsError.
     """
     with _held(name, progress, cancel):
-        there = _load(name)
+        there = load(name)
         if there is not None:
             _check_same(there, kind, memory)
         chosen = kind_named(there.kind) if there is not None else choose(kind, progress)
@@ -87,9 +66,16 @@ def up(
         sandbox = plan(name, chosen.name, count, memory or DEFAULT_MEMORY, there)
         save(sandbox)
         specs = _each(sandbox.droplets, lambda spec: _up_one(chosen, spec, progress, cancel))
-        sandbox = replace(sandbox, droplets=tuple(specs))
-        save(sandbox)
+        sandbox = _with_cloud(replace(sandbox, droplets=tuple(specs)), cancel)
         return [_status(sandbox, spec, chosen) for spec in sandbox.droplets]
+
+
+def _with_cloud(sandbox: Sandbox, cancel: Cancel) -> Sandbox:
+    taken = {spec.port for spec in sandbox.droplets}
+    port = cloud.ensure(sandbox.name, sandbox.folder, sandbox.cloud_port, lambda: free_port(taken), cancel)
+    sandbox = replace(sandbox, cloud_port=port)
+    save(sandbox)
+    return sandbox
 
 
 def _up_one(kind: Kind, spec: Spec, progress: Progress, cancel: Cancel) -> Spec:
@@ -99,7 +85,7 @@ def _up_one(kind: Kind, spec: Spec, progress: Progress, cancel: Cancel) -> Spec:
         kind.up(spec, progress, cancel)
     except PortTaken as taken:
         progress(f"{spec.name}: {taken.info.what}: taking another one")
-        spec = replace(spec, port=_free_port({spec.port}))
+        spec = replace(spec, port=free_port({spec.port}))
         kind.up(spec, progress, cancel)
     breakage.mend_if_reachable(kind, spec, progress, cancel)
     return spec
@@ -111,7 +97,8 @@ def down(name: str, progress: Progress, cancel: Cancel) -> bool:
         return False
     with _held(name, progress, cancel, remove=True):
         there = sandbox_dir(name).exists()
-        sandbox = _load(name)
+        cloud.end(sandbox_dir(name))
+        sandbox = load(name)
         if sandbox is not None:
             kind = kind_named(sandbox.kind)
             _each(sandbox.droplets, lambda spec: kind.down(spec, progress, cancel))
@@ -145,6 +132,9 @@ def reset(name: str, progress: Progress, cancel: Cancel) -> list[DropletStatus]:
         sandbox = get(name)
         kind = kind_named(sandbox.kind)
         kind.prepare(progress, cancel)
+        cloud.forget(sandbox.folder)
+        memory = sandbox.memory
+        sandbox = replace(sandbox, droplets=tuple(replace(spec, memory=memory) for spec in sandbox.droplets))
         save(sandbox)
 
         def renew(spec: Spec) -> None:
@@ -153,6 +143,7 @@ def reset(name: str, progress: Progress, cancel: Cancel) -> list[DropletStatus]:
             kind.up(spec, progress, cancel)
 
         _each(sandbox.droplets, renew)
+        sandbox = _with_cloud(sandbox, cancel)
         return [_status(sandbox, spec, kind) for spec in sandbox.droplets]
 
 
@@ -162,24 +153,6 @@ def power(name: str, how: Power, progress: Progress, cancel: Cancel) -> None:
         sandbox = get(name)
         kind = kind_named(sandbox.kind)
         _each(sandbox.droplets, lambda spec: kind.power(spec, how, progress, cancel))
-
-
-def names() -> list[str]:
-    """The sandboxes there are, also half-made ones."""
-    return sorted(path.parent.name for path in state_dir().glob("*/sandbox.json"))
-
-
-def get(name: str) -> Sandbox:
-    """One sandbox. Raises UsageError when there is none of that name."""
-    sandbox = _load(name)
-    if sandbox is None:
-        known = names()
-        raise UsageError(
-            f"there is no sandbox {name!r}",
-            why=f"there is {', '.join(known)}" if known else "there is none at all",
-            next=f"opsctl sandbox up --name {name}",
-        )
-    return sandbox
 
 
 def break_(
@@ -216,67 +189,35 @@ def _one(sandbox: Sandbox, droplet: str | None) -> Spec:
     )
 
 
+@contextmanager
+def working_on(name: str, droplet: str) -> Iterator[tuple[Kind, Spec]]:
+    """One droplet as it is now, and nobody else's: what its provider does to it. Raises UsageError."""
+    with _held(name, lambda _: None, Cancel(_PROVIDER)):
+        sandbox = get(name)
+        yield kind_named(sandbox.kind), _one(sandbox, droplet)
+
+
+def resize(name: str, droplet: str, memory: int, cancel: Cancel) -> None:
+    """Give a droplet that is off another amount of memory, in bytes, and remember it."""
+    with _held(name, lambda _: None, cancel):
+        sandbox = get(name)
+        spec = _one(sandbox, droplet)
+        kind_named(sandbox.kind).resize(spec, memory, cancel)
+        specs = tuple(replace(each, memory=memory) if each == spec else each for each in sandbox.droplets)
+        save(replace(sandbox, droplets=specs))
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of one sandbox's droplets. Raises UsageError."""
+    return kind_named(get(name).kind)
+
+
 def _held(name: str, progress: Progress, cancel: Cancel, *, remove: bool = False) -> AbstractContextManager[None]:
     return locked(_lock(name), f"works on sandbox {name}", progress, cancel, remove=remove)
 
 
 def _lock(name: str) -> Path:
     return sandbox_dir(name).with_name(f".{name}.lock")
-
-
-def _load(name: str) -> Sandbox | None:
-    folder = sandbox_dir(name)
-    try:
-        said: dict[str, Any] = json.loads((folder / "sandbox.json").read_text())
-        specs = tuple(_spec(folder, each["name"], each["port"], said["memory"]) for each in said["droplets"])
-        return Sandbox(said["name"], said["kind"], said["memory"], specs)
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{folder / 'sandbox.json'} cannot be read",
-            why=f"{type(error).__name__}: {error}",
-            next=f"remove {folder} and run: opsctl sandbox up --name {name}",
-        ) from None
-
-
-def _spec(folder: Path, name: str, port: int, memory: int) -> Spec:
-    login = key_pair(folder / "id_ed25519")
-    own = folder / name
-    own.mkdir(parents=True, exist_ok=True, mode=0o700)
-    host: KeyPair = key_pair(own / "ssh_host_ed25519_key")
-    return Spec(name, own, port, memory, login.public, host.private, host.public)
-
-
-def plan(name: str, kind: str, count: int | None, memory: int, there: Sandbox | None) -> Sandbox:
-    """The sandbox that is wanted: what is there, and the droplets that are missing."""
-    folder = sandbox_dir(name)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    specs = list(there.droplets) if there is not None else []
-    memory = there.memory if there is not None else memory
-    wanted = max(count or 1, len(specs))
-    if wanted > _MOST:
-        raise UsageError(f"{wanted} droplets are too many", why=f"{_MOST} at most", next="opsctl sandbox up --count 3")
-    while len(specs) < wanted:
-        alone = count is None or count == 1
-        droplet = name if alone else f"{name}-{len(specs) + 1}"
-        specs.append(_spec(folder, droplet, _free_port({spec.port for spec in specs}), memory))
-    return Sandbox(name, kind, memory, tuple(specs))
-
-
-def save(sandbox: Sandbox) -> None:
-    """Write what the next command needs to know: note, known hosts, stack file."""
-    said = {
-        "schema": "opsctl.sandbox-state/1",
-        "name": sandbox.name,
-        "kind": sandbox.kind,
-        "memory": sandbox.memory,
-        "droplets": [{"name": spec.name, "port": spec.port} for spec in sandbox.droplets],
-    }
-    write_private(sandbox.folder / "sandbox.json", json.dumps(said, indent=2) + "\n")
-    write_private(sandbox.folder / "known_hosts", stackfile.known_hosts(sandbox.droplets))
-    stack = stackfile.text(sandbox.folder, sandbox.droplets, emulated=sandbox.kind == "vm")
-    write_private(sandbox.stack_file, stack)
 
 
 def _check_same(there: Sandbox, kind: str | None, memory: int | None) -> None:
@@ -291,6 +232,7 @@ def _check_same(there: Sandbox, kind: str | None, memory: int | None) -> None:
 
 def _status(sandbox: Sandbox, spec: Spec, kind: Kind) -> DropletStatus:
     seen: Seen = kind.status(spec)
+    port = sandbox.cloud_port
     return DropletStatus(
         sandbox=sandbox.name,
         name=spec.name,
@@ -302,6 +244,7 @@ def _status(sandbox: Sandbox, spec: Spec, kind: Kind) -> DropletStatus:
         memory=spec.memory,
         stack_file=str(sandbox.stack_file),
         ssh=ssh_argv(sandbox, spec),
+        cloud=f"http://127.0.0.1:{port}" if port and cloud.answers(sandbox.folder, port) else "",
         broken=breakage_record.standing(spec, seen.boot_id),
     )
 
@@ -319,12 +262,3 @@ def _each(specs: Sequence[Spec], work: Callable[[Spec], T]) -> list[T]:
     """Do something with every droplet, two at a time; the first failure is raised when all are through."""
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="sandbox") as pool:
         return [outcome.result() for outcome in [pool.submit(work, spec) for spec in specs]]
-
-
-def _free_port(taken: set[int]) -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in taken:
-            return port

@@ -22,6 +22,16 @@ class Power(StrEnum):
     CYCLE = "power-cycle"
 
 
+class Switch(StrEnum):
+    """What a provider does to a droplet's power; nobody waits for the system that comes up or goes down."""
+
+    ON = "on"
+    OFF = "off"  # the power is cut
+    CYCLE = "cycle"  # cut, and on again
+    ASK_OFF = "ask-off"  # its system is asked, and may not listen
+    ASK_REBOOT = "ask-reboot"
+
+
 class Condition(StrEnum):
     """What was found of a droplet."""
 
@@ -96,6 +106,30 @@ class Kind(Protocol):
 
     def down(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
         """Remove the droplet and everything it left outside its folder; nothing to remove is fine."""
+        ...
+
+    def is_on(self, spec: Spec) -> bool:
+        """Whether it has power, whatever its system does."""
+        ...
+
+    def switch(self, spec: Spec, how: Switch, cancel: Cancel) -> None:
+        """Work its power. Returns when that is done, which is before its system is up or down."""
+        ...
+
+    def resize(self, spec: Spec, memory: int, cancel: Cancel) -> None:
+        """Give a droplet that is off another amount of memory, in bytes."""
+        ...
+
+    def snapshot(self, spec: Spec, name: str, cancel: Cancel) -> int:
+        """Copy its disk, also while it runs (it stands still meanwhile); the copy's size in bytes."""
+        ...
+
+    def restore(self, spec: Spec, name: str, cancel: Cancel) -> None:
+        """Put the disk of a droplet that is off back to a snapshot. Raises StepFailed when that one fits no more."""
+        ...
+
+    def drop_snapshot(self, spec: Spec, name: str, cancel: Cancel) -> None:
+        """Remove a snapshot; none of that name is fine."""
         ...
 
     def purge(self, progress: Progress) -> None:

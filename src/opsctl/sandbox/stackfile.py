@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from opsctl.sandbox.cloud_shapes import droplet_id
 from opsctl.sandbox.kinds import Spec
 
 COMPOSE = "/opt/Dev-Tools/deploy/docker-compose.yml"
@@ -22,6 +23,9 @@ _DROPLET = """\
     known_hosts: {folder}/known_hosts
     compose: {compose}
     reserve: 200MB
+"""
+_PROVIDER = """\
+    provider: {{digitalocean: {number}, api: "http://127.0.0.1:{port}", token_file: "{folder}/cloud-token"}}
 """
 _SERVICES = """\
 services:
@@ -65,16 +69,21 @@ redundant:
 """
 
 
-def text(folder: Path, specs: Sequence[Spec], *, emulated: bool = False) -> str:
+def text(folder: Path, specs: Sequence[Spec], *, emulated: bool = False, cloud_port: int = 0) -> str:
     """The stack file for the droplets of one sandbox, whose keys are in `folder`.
 
-    Where the droplets may be emulated, gates wait five times as long as they do by default.
+    Where the droplets may be emulated, gates wait five times as long as they do by default. With a `cloud_port` they
+    are rented from the stand-in there.
     """
-    droplets = "".join(
-        _DROPLET.format(name=spec.name, port=spec.port, folder=folder, compose=COMPOSE) for spec in specs
-    )
+    droplets = "".join(_droplet(folder, spec, cloud_port) for spec in specs)
     services = _SERVICES.format(schema=SCHEMA)
     return _HEAD + droplets + (services.replace("gate: {", "gate: {within: 300s, ") if emulated else services)
+
+
+def _droplet(folder: Path, spec: Spec, cloud_port: int) -> str:
+    text = _DROPLET.format(name=spec.name, port=spec.port, folder=folder, compose=COMPOSE)
+    rented = _PROVIDER.format(number=droplet_id(spec.name), port=cloud_port, folder=folder)
+    return text + (rented if cloud_port else "")
 
 
 def known_hosts(specs: Sequence[Spec]) -> str:

@@ -9,12 +9,13 @@ import re
 import shutil
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import DeadlineExceeded, StepFailed, UnreachableError
-from opsctl.sandbox import disk, procs, qmp, vm_accel, vm_boot, vm_process
-from opsctl.sandbox.kinds import Condition, Power, Progress, Seen, Spec
+from opsctl.sandbox import disk, procs, qmp, vm_accel, vm_boot, vm_disk, vm_process
+from opsctl.sandbox.kinds import Condition, Power, Progress, Seen, Spec, Switch
 
 _NEEDED = {vm_accel.QEMU: "qemu-system-x86", "qemu-img": "qemu-utils"}
 # Colours and cursor moves, control characters, and systemd's running stars.
@@ -45,6 +46,8 @@ class Vm:
         here = _folder(spec)
         base = _clear(spec, progress)
         if vm_process.owner(here) is not None:
+            if _state(here) == "paused":  # whoever copied its disk was killed
+                qmp.execute(here, "cont")
             if _knock(spec, _KNOCK if (here / "ready").exists() else _HALF_WAY, cancel):
                 (here / "ready").touch()
                 return
@@ -83,7 +86,7 @@ class Vm:
             return
         if how is Power.CYCLE:
             before = qmp.ask(here, "boot-id") or ""
-            qmp.execute(here, "system_reset")
+            _reset(here)
         else:
             before = _await(spec, "", vm_accel.TCG.patience, progress, cancel)
             qmp.ask(here, "reboot", timeout=_KNOCK)
@@ -92,6 +95,42 @@ class Vm:
     def down(self, spec: Spec, progress: Progress, cancel: Cancel) -> None:
         """See Kind."""
         _remove(spec)
+
+    def is_on(self, spec: Spec) -> bool:
+        """See Kind: its process is there, and the system in it has not switched the machine off."""
+        return vm_process.owner(_folder(spec)) is not None
+
+    def switch(self, spec: Spec, how: Switch, cancel: Cancel) -> None:
+        """See Kind."""
+        here = _folder(spec)
+        if not self.is_on(spec):
+            if how in (Switch.ON, Switch.CYCLE):
+                base = vm_disk.base_of(here)
+                _launch(spec, base, vm_accel.choose(base.kernel, _silent, cancel), cancel)
+        elif how is Switch.CYCLE:
+            _reset(here)
+        elif how is Switch.OFF:
+            vm_disk.power_off(here, cancel)
+        elif how is Switch.ASK_OFF:
+            qmp.execute(here, "system_powerdown")
+        elif how is Switch.ASK_REBOOT:
+            qmp.ask(here, "reboot", timeout=_KNOCK)
+
+    def resize(self, spec: Spec, memory: int, cancel: Cancel) -> None:
+        """See Kind: the next start has it."""
+        _note(replace(spec, memory=memory), vm_disk.base_of(_folder(spec)))
+
+    def snapshot(self, spec: Spec, name: str, cancel: Cancel) -> int:
+        """See Kind."""
+        return vm_disk.snapshot(_folder(spec), spec.folder, name, cancel)
+
+    def restore(self, spec: Spec, name: str, cancel: Cancel) -> None:
+        """See Kind."""
+        vm_disk.restore(_folder(spec), spec.folder, name, cancel)
+
+    def drop_snapshot(self, spec: Spec, name: str, cancel: Cancel) -> None:
+        """See Kind."""
+        vm_disk.drop(spec.folder, name)
 
     def purge(self, progress: Progress) -> None:
         """See Kind: everything is in the cache folder."""
@@ -107,7 +146,7 @@ def _clear(spec: Spec, progress: Progress) -> disk.Base | None:
     if not here.exists():
         return None
     try:
-        made_for, folder, build = json.loads((here / "made-for").read_text())
+        made_for, folder, build = json.loads((here / vm_disk.MADE_FOR).read_text())
     except (OSError, ValueError):
         made_for, folder, build = "", "", ""
     base = disk.Base(Path(folder))
@@ -130,11 +169,16 @@ def _made_for(spec: Spec) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+def _note(spec: Spec, base: disk.Base) -> None:
+    note = json.dumps((_made_for(spec), str(base.folder), base.build))
+    (_folder(spec) / vm_disk.MADE_FOR).write_text(note)
+
+
 def _make(spec: Spec, base: disk.Base, progress: Progress, cancel: Cancel) -> None:
     here = _folder(spec)
     here.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        (here / "made-for").write_text(json.dumps((_made_for(spec), str(base.folder), base.build)))
+        _note(spec, base)
         disk.add_layer(base, here / vm_boot.LAYER, cancel)
         _start(spec, base, progress, cancel)
     except BaseException:
@@ -157,18 +201,35 @@ def _start(spec: Spec, base: disk.Base, progress: Progress, cancel: Cancel) -> N
 
 
 def _run(spec: Spec, base: disk.Base, accel: vm_accel.Accel, progress: Progress, cancel: Cancel) -> None:
-    here = _folder(spec)
     progress(f"starting the machine {spec.name} ({_HOW[accel.name]})")
+    _launch(spec, base, accel, cancel)
+    try:
+        _await(spec, "", accel.patience, progress, cancel)
+    except BaseException:
+        vm_process.kill(_folder(spec))
+        raise
+
+
+def _launch(spec: Spec, base: disk.Base, accel: vm_accel.Accel, cancel: Cancel) -> None:
+    here = _folder(spec)
     vm_boot.write_identity(spec, here)
     argv = ["env", "-C", str(here), *vm_boot.argv(spec, base, accel)]
     try:
         procs.output(argv, cancel=cancel, timeout=_KNOCK)  # back when QEMU has opened all it needs
-        _await(spec, "", accel.patience, progress, cancel)
     except BaseException:
         vm_process.kill(here)
         raise
     finally:
         (here / vm_boot.IDENTITY).unlink(missing_ok=True)
+
+
+def _reset(here: Path) -> None:
+    qmp.execute(here, "system_reset")
+    qmp.execute(here, "cont")  # a machine that was stopped would stay so
+
+
+def _silent(_: str) -> None:
+    """Nobody reads what a provider's switch would tell."""
 
 
 def _await(spec: Spec, before: str, patience: float, progress: Progress, cancel: Cancel) -> str:

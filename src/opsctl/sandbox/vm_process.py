@@ -1,4 +1,4 @@
-"""The process of an emulated machine: started once, found by what it holds, ended for certain."""
+"""A process that serves a folder (a machine, the cloud): started once, found by what it holds, ended for certain."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ PIDFILE = "vm.pid"
 _FLOCK = "@hhqqi4x"  # struct flock of 64-bit Linux
 
 
-def owner(folder: Path) -> int | None:
+def owner(folder: Path, pidfile: str = PIDFILE) -> int | None:
     """The process that runs the machine of this folder; None when none does.
 
-    QEMU locks its pid file for as long as it lives, and the kernel knows who holds a lock: unlike a number in a
-    file, this can never mean another process, also not after a crash and after the number was given away again.
+    QEMU locks its pid file for as long as it lives, the cloud's stand-in too, and the kernel knows who holds a lock:
+    unlike a number in a file, this can never mean another process, also not after a crash and after the number was
+    given away again.
     """
     try:
-        file = os.open(folder / PIDFILE, os.O_RDONLY)
+        file = os.open(folder / pidfile, os.O_RDONLY)
     except OSError:
         return None
     try:
@@ -33,12 +34,12 @@ def owner(folder: Path) -> int | None:
     return None if kind == fcntl.F_UNLCK or pid <= 0 else int(pid)
 
 
-def kill(folder: Path, *, timeout: float = 10.0) -> None:
+def kill(folder: Path, pidfile: str = PIDFILE, *, timeout: float = 10.0) -> None:
     """Cut the machine's power and wait until its process is gone; no process is fine.
 
     Raises StepFailed when the process is still there after `timeout` seconds.
     """
-    pid = owner(folder)
+    pid = owner(folder, pidfile)
     if pid is None:
         return
     try:
@@ -47,7 +48,7 @@ def kill(folder: Path, *, timeout: float = 10.0) -> None:
         return
     try:
         # The handle fixes who is meant; asked again, it is certain that this one is the owner.
-        if owner(folder) != pid:
+        if owner(folder, pidfile) != pid:
             return
         signal.pidfd_send_signal(handle, signal.SIGKILL)
         if not select.select([handle], [], [], timeout)[0]:
