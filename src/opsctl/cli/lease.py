@@ -10,7 +10,7 @@ import typer
 from opsctl import __version__
 from opsctl.cli import commands
 from opsctl.cli.context import Context, Session
-from opsctl.cli.options import DropletOption, JsonOption, StackOption, VerboseOption, YesOption
+from opsctl.cli.options import DropletOption, DryRunOption, JsonOption, StackOption, VerboseOption, YesOption
 from opsctl.cli.output import finish
 from opsctl.model.errors import UsageError
 from opsctl.model.lease import LeaseBreak, LeaseReport, LeaseState
@@ -59,6 +59,7 @@ def break_(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it goes into the audit.")],
     scope: ScopeOption = "stack",
     yes: YesOption = False,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     stack: StackOption = None,
     droplets: DropletOption = None,
@@ -79,6 +80,8 @@ def break_(
         from opsctl.jobs.lease import break_lease, describe, of_scope, read
 
         before = of_scope(read(session.reads, STATE_DIR, cancel=session.cancel), scope)
+        if dry_run:
+            return DropletResult(session.droplet.name, LeaseBreak(before, False, reason.strip()))
         if before.state == "held":
             context.confirm(_question(session.droplet.name, before, describe(before)))
         done = break_lease(
@@ -90,9 +93,9 @@ def break_(
         from opsctl.render.lease import print_break
 
         assert each.result is not None
-        print_break(each.name, each.result, redact=context.redact)
+        print_break(each.name, each.result, dry_run=dry_run, redact=context.redact)
 
-    result = context.over(one, reading=False)
+    result = context.over(one, reading=dry_run)
     code = finish("lease.break", result, as_json=as_json, render=render, run_id=context.run_id, redact=context.redact)
     raise typer.Exit(code)
 

@@ -149,27 +149,27 @@ def compare(found: Unfinished, plan: Sequence[Mapping[str, Any]]) -> tuple[str, 
     who = f"{run.user} from {run.origin}, " if run.user else ""
     head = f"resumes run {run.run} ({who}{how}, begun {run.at})"
     todo = [step for step in plan if step["action"]["kind"] != "keep"]
-    left = {str(step["id"]) for step in todo}
-    was = {step.id: step for step in found.steps}
-    done = [step for step in found.steps if step.ended in _GOOD and step.id not in left]
+    left = {_key(step) for step in todo}
+    was = {(step.id, step.title): step for step in found.steps}  # `create` may mean other containers by now
     lines = []
     if not todo:
         lines.append(f"{head}: nothing is left of it, all of it is so already")
     else:
-        first = todo[0]
-        before = was.get(str(first["id"]))
+        done = [key for key, step in was.items() if step.ended in _GOOD and key not in left]
         so_far = f"{len(done)} of {len(was)} steps are done" if was else "it wrote no journal"
-        lines.append(f"{head}: {so_far}; goes on with: {first['title']}{_then(before)}")
+        lines.append(f"{head}: {so_far}; goes on with: {todo[0]['title']}{_then(was.get(_key(todo[0])))}")
     again = [
-        was[str(step["id"])].title
+        was[_key(step)].title
         for step in todo
-        if str(step["id"]) in was
-        and was[str(step["id"])].ended in ("done", "changed")
-        and step["action"]["kind"] not in _ALWAYS
+        if _key(step) in was and was[_key(step)].ended in ("done", "changed") and step["action"]["kind"] not in _ALWAYS
     ]
     if again:
         lines.append(f"done then, and not so any more: {', '.join(again)}")
     return tuple(lines)
+
+
+def _key(step: Mapping[str, Any]) -> tuple[str, str]:
+    return str(step["id"]), str(step["title"])
 
 
 def _then(before: JournalStep | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from opsctl.model.audit import AuditReport, AuditRun
@@ -103,10 +102,9 @@ def _steps(console: Console, report: AuditReport, redact: Callable[[str], str]) 
     if not report.steps:
         console.print(Text("it wrote no journal", style="dim"))
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for step in report.steps:
         style = _STEP_STYLES.get(step.ended, "yellow")
-        table.add_row(
-            Text(step.ended, style=style), Text(redact(step.title), overflow="fold"), Text(redact(step.detail), "dim")
+        console.print(
+            Text.assemble((f"{step.ended:<11}", style), redact(step.title), (f"  {redact(step.detail)}", "dim")),
+            soft_wrap=True,
         )
-    console.print(table)

@@ -43,20 +43,29 @@ def _facts(each: LeaseState) -> list[tuple[str, str]]:
     if not each.this_boot:
         since = "before the host's last start"
     else:
-        since = f"{show_duration(each.seconds)}, by the host's uptime" if each.seconds is not None else "unknown"
+        ago = " ago" if each.state == "abandoned" else ""
+        took = show_duration(each.seconds) if each.seconds is not None else ""
+        since = f"{took}{ago}, by the host's uptime" if took else "unknown"
     facts = [
         ("who", each.user or "unknown"),
         ("from", each.origin),
         ("command", each.command),
-        ("for" if each.this_boot else "since", since),
+        ("taken" if each.state == "abandoned" or not each.this_boot else "for", since),
         ("run", each.run),
     ]
     return [(name, value) for name, value in facts if value]
 
 
-def print_break(droplet: str, done: LeaseBreak, *, redact: Callable[[str], str]) -> None:
+def print_break(droplet: str, done: LeaseBreak, *, dry_run: bool, redact: Callable[[str], str]) -> None:
     """Write what became of a lease that was to be broken to stdout."""
     console = Console(highlight=False, soft_wrap=True)
+    if dry_run and done.before.state != "free":
+        what = (
+            "would be ended, with everything it runs" if done.before.state == "held" else "would be closed in the audit"
+        )
+        who = f"{done.before.user or 'somebody'} from {done.before.origin or 'somewhere'}"
+        console.print(Text(f"{droplet}: {who}, `{redact(done.before.command)}`, {what} (dry run)"))
+        return
     if not done.broken:
         console.print(Text(f"{droplet}: the lease is free, there was nothing to break"))
         return

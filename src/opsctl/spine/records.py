@@ -20,7 +20,6 @@ _JOURNAL = r"""
 [ -e "$1/runs/$2.jsonl" ] || exit 0
 cat "$1/runs/$2.jsonl"
 """
-_UNDER_WAY = "under way when the run ended"
 
 
 def read(state_dir: str, lines: int) -> Script:
@@ -93,7 +92,7 @@ def steps(lines: Iterable[str]) -> tuple[tuple[str, ...], tuple[JournalStep, ...
 
 def _far(value: Mapping[str, Any], event: str) -> tuple[str, str]:
     if event == "begin":
-        return "under way", _UNDER_WAY
+        return "under way", ""
     code = value.get("code")
     return ("done", "") if code == 0 else ("failed", f"exit status {code}")
 
