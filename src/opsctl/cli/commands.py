@@ -37,8 +37,13 @@ COMMANDS = (
     Command("audit", DAILY, "Who did what to a droplet, and how it ended.", "audit"),
     Command("lease", BROKE, "Who may change a droplet right now, and taking that away.", "lease"),
     Command("doctor", BROKE, "Can opsctl work here? Each check with what mends it.", "doctor"),
+    Command("rollback", BROKE, "Bring back a release: compose file and images together.", "rollback"),
     Command("init", SETUP, "Write a first stack file from what is there.", "init"),
     Command("config", SETUP, "What the configuration says, and where each value comes from.", "config"),
+    Command("droplet", SETUP, "Droplets through their provider: power, snapshots, sizes, DNS.", "droplet"),
+    Command("host", SETUP, "opsctl on the droplet itself: for cron, and for what happens after a boot.", "host"),
+    Command("deploy", SETUP, "Bring compose file and configuration to a droplet.", "deploy"),
+    Command("releases", SETUP, "What a rollback can go back to.", "releases"),
     Command("sandbox", SETUP, "A droplet on your laptop to try everything on.", "sandbox"),
 )
 

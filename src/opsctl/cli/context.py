@@ -27,6 +27,8 @@ from opsctl.model.stack import Droplet, Stack
 
 if TYPE_CHECKING:
     from opsctl.model.cloud import Cloud
+    from opsctl.model.deploy import Deployer
+    from opsctl.model.droplet_app import Packer
     from opsctl.model.memory_facts import MemoryReader
     from opsctl.model.operate import Operator
     from opsctl.model.ports import Host, Shell
@@ -59,11 +61,25 @@ class Session:
         return DockerEngine(self.reads, droplet)
 
     @property
+    def deployer(self) -> Deployer:
+        """The engine, with what a deploy needs beyond starting and stopping."""
+        from opsctl.docker.deployer import DockerDeployer
+
+        return DockerDeployer(self.reads, self.droplet)
+
+    @property
     def memory(self) -> MemoryReader:
         """Reads the droplet's memory."""
         from opsctl.docker.memory import DockerMemory
 
         return DockerMemory(self.droplet)
+
+    @property
+    def packer(self) -> Packer:
+        """Collects opsctl as it is put onto a droplet."""
+        from opsctl.hosts.packer import LocalPacker
+
+        return LocalPacker()
 
     @property
     def why(self) -> WhyReader:
@@ -211,6 +227,22 @@ class Context:
             raise UsageError(question, why="there is no terminal to ask on", next=f"{self.command_line} {instead}")
         with asked(self.process):
             typer.confirm(question, abort=True, err=True)
+
+    def confirm_name(self, question: str, name: str, given: Sequence[str]) -> None:
+        """Ask for a name before something is done that cannot be undone; `given` by --confirm. --yes is no answer.
+
+        Raises UsageError when nobody can be asked or the name is another one.
+        """
+        if name in given:
+            return
+        retry = f"{self.command_line} --confirm {name}"
+        if given or not self._on_terminal:
+            why = f"--confirm {given[0]} names something else" if given else "there is no terminal to ask on"
+            raise UsageError(question, why=why, next=retry)
+        with asked(self.process):
+            typed = typer.prompt(f"{question}\nType {name} to go on", default="", show_default=False, err=True)
+        if typed.strip() != name:
+            raise UsageError("that is not its name, and nothing was begun", why=f"it is {name}", next=self.command_line)
 
     @property
     def _on_terminal(self) -> bool:

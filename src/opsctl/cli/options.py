@@ -34,6 +34,15 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Real reads, no writes: show the plan.", rich_help_panel=_HOW)
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to questions.", rich_help_panel=_HOW)]
+ConfirmOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--confirm",
+        metavar="NAME",
+        help="Answer a question that wants the droplet's name; may be repeated.",
+        rich_help_panel=_HOW,
+    ),
+]
 WaitOption = Annotated[
     str | None,
     typer.Option(
