@@ -121,7 +121,7 @@ def _missing(name: str, version: str, target: Target, folder: Path, why: str) ->
     return StepFailed(
         f"no wheel of {name} {version} for the droplet ({target.words})",
         why=why,
-        next=f"where there is a network: python3 -m pip download --only-binary=:all: --no-deps --python-version {python}"
-        f" --platform {platforms(target)[-1]} {name}=={version} -d {folder}",
+        next=f"where there is a network: python3 -m pip download --only-binary=:all: --no-deps"
+        f" --python-version {python} --platform {platforms(target)[-1]} {name}=={version} -d {folder}",
         code="no-wheel",
     )

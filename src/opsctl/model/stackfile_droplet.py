@@ -44,7 +44,7 @@ def for_droplet(stack: Stack, droplet: Droplet, environ: Mapping[str, str]) -> D
     from ruamel.yaml import YAML
 
     yaml = YAML()
-    yaml.width = 120
+    yaml.width, yaml.preserve_quotes = 120, True
     path = Path(stack.path) if stack.path else None
     data: Any = yaml.load(path.read_text(encoding="utf-8-sig")) if path else {"version": 1, "droplets": {}}
     making = _Making(_variables(data, path, environ), path.parent.resolve() if path else None)
@@ -79,14 +79,12 @@ def _droplets(data: Any, droplet: Droplet) -> None:
     entry = every.get(droplet.name)
     if entry is None:
         entry = {"compose": list(droplet.compose)} if droplet.compose else {}
-    for key in list(entry):
-        if key in _ONLY_HERE:
-            del entry[key]
+    # Copied key by key: what came with a `<<` cannot be deleted from the mapping it was merged into.
+    entry = {key: entry[key] for key in entry if key not in _ONLY_HERE}
     entry["address"] = "local"
     provider = entry.get("provider")
-    for key in _TOKENS:
-        if isinstance(provider, dict):
-            provider.pop(key, None)
+    if isinstance(provider, dict):
+        entry["provider"] = {key: provider[key] for key in provider if key not in _TOKENS}
     data["droplets"] = {re.sub(r"[^A-Za-z0-9_.-]", "-", droplet.name).lstrip("_.-") or "droplet": entry}
 
 

@@ -1,0 +1,85 @@
+"""opsctl on a droplet, as a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.text import Text
+
+from opsctl.model.events import Outcome
+from opsctl.model.host import HostChanged, HostStatus
+from opsctl.model.units import show_duration, show_size
+
+_STYLES = {Outcome.CHANGED: "green", Outcome.UNCHANGED: "dim", Outcome.FAILED: "bold red", Outcome.SKIPPED: "yellow"}
+
+
+def print_host(droplet: str, status: HostStatus, *, redact: Callable[[str], str]) -> None:
+    """Write what there is of opsctl on one droplet to stdout."""
+    console = Console(highlight=False)
+    good = bool(status.there) and not status.problems
+    mark = ("● ", "green") if good else ("● ", "yellow") if status.installed else ("○ ", "dim")
+    told = f"opsctl {status.there}" if status.there else "opsctl does not answer" if status.installed else "no opsctl"
+    console.print(Text.assemble(mark, (droplet, "bold"), f"  {told} there, {status.here} here"), soft_wrap=True)
+    for name, value in _facts(status):
+        console.print(Text.assemble((f"  {name:<9}", "dim"), redact(value)), soft_wrap=True)
+    for problem in status.problems:
+        console.print(Text(f"  {redact(problem)}", style="yellow"), soft_wrap=True)
+    if status.next:
+        console.print(Text.assemble(("  next     ", "dim"), (status.next, "bold")), soft_wrap=True)
+
+
+def _facts(status: HostStatus) -> list[tuple[str, str]]:
+    facts = [("python", status.python)]
+    if status.installed:
+        facts.append(("app", f"{status.app or 'none in use'}: {status.count} files, {show_size(status.size)}"))
+    facts += [("file", f"{each.path}  ({each.mode}, {show_size(each.size)})") for each in status.files]
+    facts += [("unit", f"{each.name}  {each.enabled}, {each.active}") for each in status.units]
+    if status.boot == "replay":
+        facts.append(("boot", f"opsctl brings up: {', '.join(status.up) or 'nothing yet'}"))
+        kept = ", ".join(f"{name} {policy}" for name, policy in sorted(status.policies.items()))
+        facts.append(("policies", f"of before, to be given back: {kept or 'none'}"))
+    elif status.installed:
+        facts.append(("boot", "Docker starts the containers, as their restart policies say"))
+    if status.hold:
+        facts.append(("hold", f"nothing is brought up after a boot: {status.hold}"))
+    return [(name, value) for name, value in facts if value]
+
+
+def print_host_changed(droplet: str, changed: HostChanged, *, redact: Callable[[str], str], many: bool = False) -> None:
+    """Write what was put there or removed, or would be, to stdout."""
+    console = Console(highlight=False)
+    if many:
+        console.print(Text(droplet, style="bold"))
+    steps = changed.plan["steps"]
+    if changed.run is not None:
+        for step in changed.run.steps:
+            took = show_duration(step.seconds) if step.seconds >= 0.05 else ""
+            word = Text(f"{step.outcome.value:<10}", style=_STYLES[step.outcome])
+            console.print(Text.assemble(word, redact(step.title), (f"  {took}", "dim")), soft_wrap=True)
+    else:
+        for step in steps:
+            console.print(Text(redact(step["title"])), soft_wrap=True)
+    removing = changed.plan["command"] == "host remove"
+    if removing and (changed.dry_run or not steps):
+        _listed(console, changed)
+    for note in changed.notes:
+        console.print(Text(f"note: {redact(note)}", style="yellow"), soft_wrap=True)
+    if changed.dry_run:
+        text = f"plan {changed.plan['id']}: nothing was changed (dry run)" if steps else "nothing to do"
+        console.print(Text(text, style="bold"))
+    elif not steps:
+        console.print(Text("nothing to do" if removing else f"unchanged: {changed.app} is there", style="bold"))
+
+
+def _listed(console: Console, changed: HostChanged) -> None:
+    for each in changed.files:
+        console.print(Text(f"  file  {each.path}  ({each.mode}, {show_size(each.size)})"), soft_wrap=True)
+    for unit in changed.units:
+        console.print(Text(f"  unit  {unit}"), soft_wrap=True)
+    for folder in (each for step in changed.plan["steps"] for each in step["action"].get("folders", ())):
+        console.print(Text(f"  all of {folder}"), soft_wrap=True)
+    if changed.kept:
+        console.print(
+            Text(f"  stays, for it says who did what: {', '.join(changed.kept)}", style="dim"), soft_wrap=True
+        )
