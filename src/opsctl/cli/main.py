@@ -11,7 +11,7 @@ import typer
 from opsctl import __version__
 from opsctl.cli import commands
 from opsctl.cli.process import Process, signals
-from opsctl.model.errors import ErrorInfo, ExitCode, Interrupted, OpsError, UsageError
+from opsctl.model.errors import ErrorInfo, ExitCode, Interrupted, OpsError, UsageError, left_out
 
 _EPILOG = (
     "Exit codes: 0 done · 1 failed · 2 usage · 3 configuration · 4 unreachable · 5 partly done · "
@@ -79,6 +79,12 @@ def _guarded(process: Process) -> int:
         # The reader of our output has gone (`| head`): nothing is left to tell it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.DONE)
+    except ModuleNotFoundError as error:
+        # What `opsctl host install` put onto a droplet is only what runs there.
+        if not sys.prefix.startswith("/var/lib/opsctl/app/"):
+            return _bug(process, error)
+        _tell(process, left_out(error.name or "").info, ExitCode.USAGE)
+        return int(ExitCode.USAGE)
     except Exception as error:  # noqa: BLE001 - the one catcher: anything that reaches it is a bug of ours
         return _bug(process, error)
 

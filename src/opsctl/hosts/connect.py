@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 from opsctl.hosts.agent import Settings
 from opsctl.hosts.base import STATE_DIR, AgentHost
+from opsctl.model.errors import left_out
 from opsctl.model.secret import Secret
 from opsctl.model.stack import Droplet
 
@@ -25,6 +27,8 @@ def connect(
         from opsctl.hosts.local import LocalHost
 
         return LocalHost(settings, state_dir=state_dir)
+    if find_spec("paramiko") is None:
+        raise left_out("paramiko")
     from opsctl.hosts.connection import Answers
     from opsctl.hosts.ssh import SSHHost
 

@@ -151,6 +151,16 @@ class PartialFailure(OpsError):
     code = "partial"
 
 
+def left_out(module: str) -> UsageError:
+    """For what a droplet's own opsctl cannot do: it has only what runs there."""
+    return UsageError(
+        "this droplet's own opsctl cannot do that",
+        why=f"`opsctl host install` puts only what runs on a droplet there: {module} is left out",
+        next="run it on your laptop",
+        code="left-out",
+    )
+
+
 class Interrupted(OpsError):
     """Ctrl-C, SIGTERM or SIGHUP; the exit code is 128 + signal."""
 
