@@ -50,5 +50,10 @@ def standing(spec: Spec, boot_id: str) -> tuple[Broken, ...]:
     return tuple(each for each in load(spec) if not each.over(boot_id))
 
 
+def without_engine(spec: Spec) -> bool:
+    """Whether its engine was broken so that it comes up with no boot."""
+    return any(each.what == "docker-down" and not each.boot_id for each in load(spec))
+
+
 def _file(spec: Spec) -> Path:
     return spec.folder / "broken.json"

@@ -13,7 +13,7 @@ from typing import Any
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, DeadlineExceeded, OpsError, StepFailed
-from opsctl.sandbox import container_disk, outer, procs, rootfs
+from opsctl.sandbox import breakage_record, container_disk, outer, procs, rootfs
 from opsctl.sandbox.kinds import Condition, PortTaken, Power, Progress, Seen, Spec, Switch
 from opsctl.sandbox.locks import locked
 from opsctl.sandbox.paths import cache_dir, state_dir
@@ -194,7 +194,9 @@ class Container:
         progress(f"{spec.name}: waits for its Docker engine and sshd")
         bound = cancel.child(_READY)
         while not (
-            _boot_id(spec, cancel) not in ("", not_boot) and _is_ready(spec, cancel) and _ssh_answers(spec.port)
+            _boot_id(spec, cancel) not in ("", not_boot)
+            and (_is_ready(spec, cancel) or breakage_record.without_engine(spec))
+            and _ssh_answers(spec.port)
         ):
             try:
                 bound.check(f"{spec.name} to come up")

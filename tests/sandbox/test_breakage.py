@@ -1,0 +1,207 @@
+"""Faults on purpose: real on a container droplet, written down, and undone exactly."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+from tests.conftest import Droplet, Opsctl
+
+from opsctl.model.errors import OpsError
+from opsctl.sandbox.breakage_faults import Options, named
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def redis(droplet: Droplet) -> Iterator[Droplet]:
+    """The droplet with Redis on it; whatever a test broke is mended afterwards."""
+    assert droplet.opsctl("startup", "--only", "redis").returncode == 0
+    yield droplet
+    mended = droplet.opsctl("sandbox", "mend")
+    assert mended.returncode == 0, mended.stderr
+
+
+def break_(droplet: Droplet, *words: str) -> None:
+    done = droplet.opsctl("sandbox", "break", *words)
+    assert done.returncode == 0, done.stderr
+
+
+def mend(droplet: Droplet, *words: str) -> list[str]:
+    """What was mended."""
+    shown = droplet.opsctl.json("sandbox", "mend", *words)
+    assert shown["ok"], shown
+    return [each["what"] for each in shown["droplets"][0]["result"]["mended"]]
+
+
+def broken(droplet: Droplet) -> list[str]:
+    """What status says is broken."""
+    shown = droplet.opsctl.json("sandbox", "status", "--name", droplet.name)
+    return [each["what"] for each in shown["droplets"][0]["result"]["broken"]]
+
+
+def inspect(droplet: Droplet, form: str, name: str = "deploy-redis-1") -> str:
+    return droplet.sh(f"docker inspect -f '{form}' {name}").strip()
+
+
+def until(droplet: Droplet, test: str) -> None:
+    """Wait on the droplet until a test holds."""
+    droplet.sh(f"for _ in $(seq 200); do {test} && exit 0; sleep 0.1; done; exit 1")
+
+
+def test_every_breakage_is_listed_with_what_it_takes(opsctl: Opsctl) -> None:
+    (shown,) = opsctl.json("sandbox", "break", "--list")["droplets"]
+    takes = {each["what"]: each["options"] for each in shown["result"]["breakages"]}
+    assert takes["slow-network"] == ["--delay"]
+    assert takes["oom"] == ["--service", "--victim"]
+    assert {"disk-full", "docker-down", "unhealthy", "crash-loop", "network-cut", "ssh-down", "hung"} <= set(takes)
+
+
+def test_an_unhealthy_service_runs_and_answers_nobody(redis: Droplet) -> None:
+    break_(redis, "unhealthy", "--service", "redis")
+    assert inspect(redis, "{{.State.Status}}") == "running"
+    asked = redis.sh("timeout 2 docker exec deploy-redis-1 redis-cli ping; echo $?")
+    assert "PONG" not in asked
+    assert broken(redis) == ["unhealthy"]
+    assert mend(redis) == ["unhealthy"]
+    assert redis.sh("docker exec deploy-redis-1 redis-cli ping").strip() == "PONG"
+    assert broken(redis) == []
+
+
+def test_a_crash_loop_is_one_and_ends(redis: Droplet) -> None:
+    before = inspect(redis, "{{.Id}}")
+    break_(redis, "crash-loop", "--service", "redis")
+    until(redis, "[ $(docker inspect -f '{{.RestartCount}}' deploy-redis-1) -ge 2 ]")
+    assert inspect(redis, "{{.State.ExitCode}}") == "1"
+    assert "broken by the sandbox" in redis.sh("docker logs deploy-redis-1 2>&1")
+    assert mend(redis) == ["crash-loop"]
+    until(redis, "docker exec deploy-redis-1 redis-cli ping 2>/dev/null | grep -q PONG")
+    assert inspect(redis, "{{.Id}}") == before
+
+
+def test_a_service_at_its_limit_is_killed_by_the_kernel(redis: Droplet) -> None:
+    identity, pid = inspect(redis, "{{.Id}} {{.State.Pid}}").split()
+    break_(redis, "oom", "--service", "redis")
+    assert inspect(redis, "{{.State.Pid}}") != pid
+    report = [line for line in redis.sh("dmesg").splitlines() if "oom-kill:" in line and identity in line]
+    assert report, "the kernel named the container"
+    assert mend(redis) == ["oom"]
+
+
+def test_a_culprit_takes_all_memory_and_another_dies(redis: Droplet) -> None:
+    pid = inspect(redis, "{{.State.Pid}}")
+    break_(redis, "oom", "--victim", "redis")
+    assert inspect(redis, "{{.State.Pid}}") != pid
+    assert mend(redis) == ["oom"]
+    assert redis.sh("docker ps -aq --filter name=culprit") == ""
+
+
+def test_a_full_disk_takes_no_byte_and_keeps_what_was_there(redis: Droplet) -> None:
+    before = redis.sh("cat /var/lib/opsctl/audit.jsonl")
+    break_(redis, "disk-full")
+    assert redis.sh("echo x > /var/lib/opsctl/x 2>&1 || echo refused", check=False).strip().endswith("refused")
+    assert redis.sh("df --output=avail /var/lib/opsctl | tail -n 1").strip() == "0"
+    assert redis.opsctl("stop", "redis").returncode != 0
+    assert redis.running() == {"redis"}
+    assert mend(redis) == ["disk-full"]
+    assert redis.sh("cat /var/lib/opsctl/audit.jsonl") == before
+    assert redis.opsctl("stop", "redis").returncode == 0
+
+
+def test_a_service_whose_volume_is_full_cannot_write(redis: Droplet) -> None:
+    redis.sh("docker exec deploy-redis-1 redis-cli set kept yes")
+    break_(redis, "disk-full", "--service", "redis")
+    until(redis, "docker logs deploy-redis-1 2>&1 | grep -q 'No space left on device'")
+    assert mend(redis) == ["disk-full"]
+    until(redis, "docker exec deploy-redis-1 redis-cli get kept 2>/dev/null | grep -q yes")
+
+
+def test_without_its_engine(redis: Droplet) -> None:
+    break_(redis, "docker-down")
+    assert redis.opsctl("status").returncode == 4
+    assert mend(redis) == ["docker-down"]
+    assert redis.opsctl("status").returncode in (0, 7)
+
+
+def answers(droplet: Droplet) -> bool:
+    port = int(droplet.ssh[droplet.ssh.index("-p") + 1])
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.5) as peer:
+            peer.settimeout(1.5)
+            return peer.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def test_nobody_gets_in_until_it_is_mended(droplet: Droplet) -> None:
+    for what in ("network-cut", "ssh-down", "hung"):
+        break_(droplet, what)
+        assert not answers(droplet)
+        assert mend(droplet, what) == [what]
+        assert answers(droplet)
+
+
+def test_several_faults_are_undone_the_last_one_first(droplet: Droplet) -> None:
+    for what in ("network-cut", "ssh-down", "hung"):
+        break_(droplet, what)
+    assert broken(droplet) == ["network-cut", "ssh-down", "hung"]
+    assert droplet.opsctl("sandbox", "break", "docker-down").returncode == 4, "nothing can be done to one that hangs"
+    assert mend(droplet) == ["hung", "ssh-down", "network-cut"]
+    assert answers(droplet)
+
+
+def test_a_slow_network_holds_every_byte_back(droplet: Droplet) -> None:
+    def seconds() -> float:
+        began = time.monotonic()
+        subprocess.run([*droplet.ssh, "true"], check=True, capture_output=True)
+        return time.monotonic() - began
+
+    break_(droplet, "slow-network", "--delay", "100ms")
+    assert seconds() > 1.0  # a login takes five questions and answers at the least
+    data = subprocess.run([*droplet.ssh, "head -c 3000000 /dev/zero"], check=True, capture_output=True).stdout
+    assert len(data) == 3_000_000
+    assert mend(droplet) == ["slow-network"]
+    assert droplet.sh("pgrep -fc sandbox-[r]elay", check=False).strip() == "0"
+
+
+def test_a_power_cycle_ends_what_ends_with_a_boot(redis: Droplet) -> None:
+    break_(redis, "crash-loop", "--service", "redis")
+    break_(redis, "hung")
+    assert redis.opsctl("status").returncode == 4
+    assert redis.opsctl("sandbox", "reboot", "--power-cycle").returncode == 0
+    assert broken(redis) == ["crash-loop"]
+    assert redis.opsctl("sandbox", "up", "--name", redis.name).returncode == 0
+    assert broken(redis) == []
+    until(redis, "docker exec deploy-redis-1 redis-cli ping 2>/dev/null | grep -q PONG")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("hung", Options(service="redis"), "hung takes no --service"),
+        ("oom", Options(skew=5), "oom takes no --by"),
+        ("unhealthy", Options(), "unhealthy needs a service"),
+        ("oom", Options(service="redis", victim="postgres"), "exclude each other"),
+        ("clock-skew", Options(), "no clock of its own"),
+    ],
+)
+def test_a_fault_knows_what_it_takes(name: str, options: Options, said: str) -> None:
+    with pytest.raises(OpsError, match=said):
+        named(name).check(options, "container")
+
+
+def test_what_cannot_be_broken_is_refused(session_droplet: Droplet) -> None:
+    for words, code, said in (
+        ((), 2, "break what?"),
+        (("nonsense",), 2, "there is no breakage"),
+        (("unhealthy", "--service", "nope"), 1, "no container of service nope runs"),
+        (("slow-network", "--delay", "1h"), 2, "out of range"),
+        (("hung", "-d", "other"), 2, "has no droplet 'other'"),
+    ):
+        done = session_droplet.opsctl("sandbox", "break", *words)
+        assert done.returncode == code, done.stderr
+        assert said in done.stderr
+    assert broken(session_droplet) == []
