@@ -22,6 +22,7 @@ from opsctl.model.result import DropletResult
 if TYPE_CHECKING:
     from opsctl.jobs.call import Call
     from opsctl.jobs.resume import Unfinished
+    from opsctl.model.operate import DropletFacts
     from opsctl.model.ports import Reporter
     from opsctl.model.run import Changed
 
@@ -133,10 +134,15 @@ def call_of(
     *,
     on_failure: FailurePolicy = FailurePolicy.stop,
     dry_run: bool = False,
+    ahead: bool = True,
 ) -> Call:
-    """What a changing job is given on one droplet."""
+    """What a changing job is given on one droplet; without `ahead` its facts are read anew each time it asks."""
+
+    def read() -> DropletFacts:
+        return session.engine.facts(cancel=session.cancel)
+
     # The droplet is read while this process still loads what it needs to work with the answer.
-    facts = _Ahead(lambda: session.engine.facts(cancel=session.cancel))
+    facts = _Ahead(read).result if ahead else read
     from opsctl.jobs.call import Call
     from opsctl.spine.audit import Actor, Entry
 
@@ -145,7 +151,7 @@ def call_of(
     return Call(
         host=session.host,
         engine=session.engine,
-        facts=facts.result,
+        facts=facts,
         stack=session.stack,
         droplet=session.droplet,
         entry=Entry(

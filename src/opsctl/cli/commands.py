@@ -36,6 +36,7 @@ COMMANDS = (
     Command("why", BROKE, "What died, who was killed for it, and what to type next.", "why"),
     Command("audit", DAILY, "Who did what to a droplet, and how it ended.", "audit"),
     Command("lease", BROKE, "Who may change a droplet right now, and taking that away.", "lease"),
+    Command("recover", BROKE, "Bring a droplet back, with the mildest step that helps.", "recover"),
     Command("doctor", BROKE, "Can opsctl work here? Each check with what mends it.", "doctor"),
     Command("rollback", BROKE, "Bring back a release: compose file and images together.", "rollback"),
     Command("init", SETUP, "Write a first stack file from what is there.", "init"),

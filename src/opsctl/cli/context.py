@@ -82,6 +82,13 @@ class Session:
         return LocalPacker()
 
     @property
+    def knock(self) -> Callable[[Cancel], bool]:
+        """Asks whether anybody speaks SSH there, in the cheapest way."""
+        from opsctl.hosts.knock import Knocker
+
+        return Knocker(self.droplet)
+
+    @property
     def why(self) -> WhyReader:
         """Reads what died on the droplet."""
         from opsctl.docker.why import DockerWhy
@@ -243,6 +250,11 @@ class Context:
             typed = typer.prompt(f"{question}\nType {name} to go on", default="", show_default=False, err=True)
         if typed.strip() != name:
             raise UsageError("that is not its name, and nothing was begun", why=f"it is {name}", next=self.command_line)
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a person can be asked."""
+        return self._on_terminal
 
     @property
     def _on_terminal(self) -> bool:

@@ -39,6 +39,7 @@ RESULTS = {
     "lease.show": "opsctl.model.lease:LeaseReport",
     "memory.report": "opsctl.model.memory:MemoryReport",
     "releases.list": "opsctl.model.deploy:Releases",
+    "recover": "opsctl.model.recovery:Recovery",
     "restart": "opsctl.model.run:Changed",
     "sandbox.break": "opsctl.sandbox.breakage_record:Broken",
     "sandbox.breakages": "opsctl.cli.sandbox_break:Breakages",

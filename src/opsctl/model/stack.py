@@ -91,6 +91,7 @@ class Stack:
     droplets: Mapping[str, Droplet]
     services: Mapping[str, Service]
     redundant: Mapping[str, Redundant] = field(default_factory=dict)
+    fallback: tuple[str, ...] = ()  # what must run when nothing else can; empty: phases 1 and 2
     stores: Mapping[str, Mapping[str, Secret]] = field(default_factory=dict)
     alerts: Mapping[str, Secret] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)  # "services.postgres.phase" → where it stands

@@ -197,6 +197,7 @@ def _stack(entry: StackFile, document: Document, path: Path, variables: Variable
         droplets={name: stackfile_build.droplet(name, each, path.parent) for name, each in entry.droplets.items()},
         services={name: stackfile_build.service(name, each) for name, each in entry.services.items()},
         redundant={name: stackfile_build.redundant(each) for name, each in entry.redundant.items()},
+        fallback=tuple(dict.fromkeys(entry.fallback)),
         stores={name: LazySecrets(_given(each), resolver.under("stores", name)) for name, each in entry.stores.items()},
         alerts=LazySecrets(_given(entry.alerts), resolver.under("alerts")),
         origins={dotted(way): Origin(path.name, line) for way, line in document.lines.items() if way},

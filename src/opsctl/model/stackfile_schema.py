@@ -226,6 +226,9 @@ class StackFile(Entry):
     redundant: dict[ServiceName, RedundantEntry] = Field(
         default_factory=dict, description="Services something else replaces; `since` holds for all of them."
     )
+    fallback: list[ServiceName] = Field(
+        default_factory=list, description="What must run when nothing else can; without, phases 1 and 2."
+    )
     stores: dict[str, StoreEntry] = Field(default_factory=dict, description="Data stores, by name.")
     alerts: AlertsEntry = Field(default_factory=AlertsEntry, description="Whom to tell.")
 

@@ -1,0 +1,249 @@
+"""Bring a droplet back: the mildest step that helps, each proved before the next is tried."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+from opsctl.jobs import recover_cloud as cloud
+from opsctl.jobs import recover_report as report
+from opsctl.jobs.criteria import Reading, failed, judge, met, required
+from opsctl.jobs.recover_boot import engine_is_back, lift_hold, next_boot, place_hold, reboot
+from opsctl.jobs.recover_link import Link, Means, Story, Wishes
+from opsctl.jobs.recover_services import bring_up, fall_back, restart_failed, start_engine
+from opsctl.jobs.startup import merged
+from opsctl.jobs.why_times import seconds_of
+from opsctl.model.cloud import CloudDroplet
+from opsctl.model.errors import ConnectionLost, DeadlineExceeded, ErrorInfo, OpsError, UnreachableError
+from opsctl.model.events import Outcome
+from opsctl.model.recovery import Criterion, Recovery, Rung
+from opsctl.model.result import DropletResult
+
+_FIRST_LOOK = 30.0  # s for a droplet to say how it is; one that is hung says nothing
+_FOLLOW = 300.0  # s; how long a boot replay that has begun is followed
+# Only these say that the droplet is away. A login that is refused would be refused after a reboot, too.
+_AWAY = ("timeout", "refused", "no-banner", "unreachable", "connection-lost", "deadline", "no-shell", "jump-failed")
+_ORDER = tuple(Rung)
+
+
+def recover(means: Means, wishes: Wishes) -> DropletResult[Recovery]:
+    """Climb until the criteria hold, or the bound is reached. Raises OpsError for what no rung can mend."""
+    return _Ladder(Story(means, wishes, patience=wishes.wait)).climb()
+
+
+class _Ladder:
+    """One recovery of one droplet."""
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+        self._means, self._wishes = story.means, story.wishes
+        self._before: Reading | None = None
+        self._after: Reading | None = None
+        self._away: ErrorInfo | None = None
+        self._criteria: tuple[Criterion, ...] = ()
+        self._since = 0.0  # the host's clock: no kill may be later
+        self._console: CloudDroplet | None = None
+
+    def climb(self) -> DropletResult[Recovery]:
+        """From the bottom to the first rung that helps."""
+        with ExitStack() as stack:
+            link = self._first(stack)
+            if link is not None and self._good(self._before):
+                return self._result()
+            if self._wishes.dry_run:
+                return self._result()
+            if link is not None and self._inside(link):
+                return self._result()
+            if self._allowed(Rung.REBOOT):
+                self._outside(link)
+        return self._result()
+
+    # The first look
+
+    def _first(self, stack: ExitStack) -> Link | None:
+        """A connection and what it showed; None when the droplet does not answer."""
+        telling = self._story.told("look", "look at the droplet")
+        try:
+            link = stack.enter_context(self._means.connect())
+            self._before = link.measure(self._means.cancel.child(_FIRST_LOOK))
+        except (UnreachableError, DeadlineExceeded, ConnectionLost) as error:
+            self._means.cancel.check("the first look")
+            if error.info.code not in _AWAY:
+                raise
+            self._away = error.info
+            telling.end(Outcome.UNCHANGED, f"it does not answer: {error.info.why or error.info.what}")
+            self._story.climbs.pop()
+            return None
+        looked = self._before.why
+        self._story.boot_before = self._story.boot_after = looked.boot_id
+        self._since = seconds_of(looked.taken) or 0.0
+        telling.end(Outcome.UNCHANGED, looked.answer[0])
+        self._story.climbs.pop()
+        return link
+
+    def _good(self, reading: Reading | None) -> bool:
+        if reading is None:
+            return False
+        self._after = reading
+        self._criteria = judge(
+            reading,
+            address=self._means.droplet.address,
+            since=self._since,
+            reserve=self._means.droplet.reserve,
+            optimal=self._wishes.optimal,
+        )
+        return met(self._criteria)
+
+    def _measured(self, link: Link) -> bool:
+        """Measure again. A droplet that does not answer any more has not recovered."""
+        try:
+            return self._good(link.measure(self._means.cancel.child(_FIRST_LOOK)))
+        except (UnreachableError, DeadlineExceeded) as error:
+            self._means.cancel.check("a look at the droplet")
+            self._away = error.info
+            return False
+
+    # Rungs on a droplet that answers
+
+    def _inside(self, link: Link) -> bool:
+        reading = self._before
+        assert reading is not None
+        if reading.why.verdict == "engine":
+            if start_engine(link, self._story).outcome is Outcome.FAILED or self._measured(link):
+                return met(self._criteria)
+            reading = self._after or reading
+        return reading.facts is not None and self._services(link, reading)
+
+    def _services(self, link: Link, reading: Reading) -> bool:
+        """Restart what failed, then the fallback set; True when the criteria hold."""
+        if failing := reading.failing():
+            restart_failed(link, self._story, reading, failing, f"restart what failed: {', '.join(failing)}")
+            if self._measured(link):
+                return True
+        optional_only = self._criteria and all(each.level == "optimal" for each in failed(self._criteria))
+        if optional_only:
+            bring_up(link, self._story, (), "bring up the rest, phase by phase")
+            return self._measured(link)
+        if not self._allowed(Rung.FALLBACK):
+            return False
+        if self._away is None and self._after is not None and self._after.facts is not None:
+            fall_back(link, self._story, self._after)
+            return self._measured(link)
+        return False
+
+    # Rungs that cut a running system
+
+    def _outside(self, link: Link | None) -> None:
+        name = self._means.droplet.name
+        if link is not None and self._away is None:
+            if not self._means.ask(f"Reboot {name}? Whatever runs there is stopped and started again."):
+                self._story.ended = "you did not want a reboot"
+                return
+            began = time.monotonic()
+            if reboot(link, self._story).outcome is not Outcome.FAILED and self._comes_back(began):
+                return
+        self._through_the_provider(asked=link is not None and self._away is None)
+
+    def _through_the_provider(self, *, asked: bool) -> None:
+        name = self._means.droplet.name
+        try:
+            seen = self._console = cloud.look(self._story)
+        except OpsError as error:
+            self._means.cancel.check("the provider")
+            self._story.ended = error.info.what + (f": {error.info.why}" if error.info.why else "")
+            self._story.note(self._story.ended, "warning")
+            return
+        if seen.status == "off":
+            if not self._means.ask(f"{name} is off. Switch it on?"):
+                self._story.ended = "it is off, and you did not want it on"
+                return
+            began = time.monotonic()
+            if cloud.act(self._story, "power-on", seen).outcome is not Outcome.FAILED and self._comes_back(began):
+                return
+        elif self._cloud_reboot(seen, asked):
+            return
+        self._power_cycle(seen)
+
+    def _cloud_reboot(self, seen: CloudDroplet, asked: bool) -> bool:
+        """True when the ladder ends here. A droplet that says nothing gets little time to follow a request."""
+        name = self._means.droplet.name
+        if not asked and not self._means.ask(f"{name} does not answer. Ask the provider to reboot it?"):
+            self._story.ended = "you did not want a reboot"
+            return True
+        silent = self._away is not None and self._away.code != "refused" and self._further(Rung.POWER_CYCLE)
+        within = self._wishes.gentle if silent else self._wishes.within
+        if within <= 0:
+            return False
+        began = time.monotonic()
+        if cloud.act(self._story, "cloud-reboot", seen, within).outcome is Outcome.FAILED:
+            return False
+        return self._comes_back(began, max(1.0, within - (time.monotonic() - began)) if silent else within)
+
+    def _power_cycle(self, seen: CloudDroplet) -> None:
+        if not self._allowed(Rung.POWER_CYCLE):
+            return
+        name = self._means.droplet.name
+        if not self._means.ask(f"Power-cycle {name}? It is a hard cut under every database there."):
+            self._story.ended = "you did not want a power-cycle"
+            return
+        began = time.monotonic()
+        if cloud.act(self._story, "power-cycle", seen).outcome is not Outcome.FAILED:
+            self._comes_back(began)
+
+    # After a boot
+
+    def _comes_back(self, began: float, within: float | None = None) -> bool:
+        """Wait for the new boot and bring the minimum up; True when nothing harder is worth trying."""
+        try:
+            with next_boot(self._story, began, within or self._wishes.within) as link:
+                self._away = None
+                self._since = 0.0  # whatever this boot's kernel killed counts
+                self._story.patience = max(self._wishes.wait, _FOLLOW)
+                place_hold(link, self._story)
+                try:
+                    return self._after_boot(link)
+                finally:
+                    lift_hold(link, self._story)
+        except (DeadlineExceeded, UnreachableError) as error:
+            self._means.cancel.check("the next boot")
+            self._away = error.info
+            self._criteria = ()
+            return False
+
+    def _after_boot(self, link: Link) -> bool:
+        """A boot that came back ends the ladder: what is wrong then, another boot does not mend."""
+        if not engine_is_back(link, self._story) and start_engine(link, self._story).outcome is Outcome.FAILED:
+            self._measured(link)
+            self._story.ended = "it came back without Docker"
+            return True
+        call = link.fresh(self._story.runs)
+        minimum = required(merged(call, call.facts()))
+        title = "bring up all phases" if self._wishes.optimal else f"bring up {', '.join(minimum)}"
+        bring_up(link, self._story, () if self._wishes.optimal else minimum, title)
+        if not self._measured(link) and self._after is not None and self._after.facts is not None:
+            bad = failed(self._criteria)
+            if any(each.level == "minimum" for each in bad):
+                fall_back(link, self._story, self._after)
+                self._measured(link)
+        return True
+
+    # The end
+
+    def _further(self, rung: Rung) -> bool:
+        return _ORDER.index(rung) <= _ORDER.index(self._wishes.up_to)
+
+    def _allowed(self, rung: Rung) -> bool:
+        if self._further(rung):
+            return True
+        self._story.ended = self._story.ended or f"it may go no further than {self._wishes.up_to.value}"
+        return False
+
+    def _result(self) -> DropletResult[Recovery]:
+        return report.result(
+            self._story,
+            before=self._before,
+            after=self._after,
+            away=self._away,
+            criteria=self._criteria,
+            seen=self._console,
+        )
