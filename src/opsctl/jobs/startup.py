@@ -53,7 +53,7 @@ def find_sql(stack: Stack, name: str) -> LocalSql | None:
 
 def execute(call: Call, planned: Planned, facts: DropletFacts, stack: Stack) -> DropletResult[Changed]:
     """Do what was planned, under the lease where anything changes; or only show it."""
-    _check_commands(call, planned)
+    check_commands(call, planned)
     if planned.changes:
         check_engine(facts.engine, call.droplet.name)
     if call.dry_run:
@@ -97,7 +97,7 @@ def check_engine(engine: EngineInfo, droplet: str) -> None:
     )
 
 
-def _check_commands(call: Call, planned: Planned) -> None:
+def check_commands(call: Call, planned: Planned) -> None:
     """Raise ConfigError for a `then` step that names no command: before anything starts, not after."""
     for step in planned.plan.steps:
         action = step.action

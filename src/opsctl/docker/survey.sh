@@ -1,0 +1,104 @@
+# What a deploy decides from. The files to come are laid over the real ones in a mount namespace of this script's own,
+# and in memory: compose sees the droplet as it will be, and nothing on it is changed.
+export LC_ALL=C PATH="$PATH:/usr/local/bin:/snap/bin" COMPOSE_ANSI=never COMPOSE_PROGRESS=plain
+state=$1 socket=$2 folder=$3 ref=$4 fetch=$5 release=$6 kinds=$7 facts=$8 inner=$9; shift 9
+[ -n "$socket" ] && export DOCKER_HOST="unix://$socket"
+words=(); n=$1; shift; while [ "$n" -gt 0 ]; do words+=("$1"); shift; n=$((n - 1)); done
+part() { local name=$1; shift; printf '@@survey %s\n' "$name"; "$@" 2>&1; printf '\n@@survey rc %s\n' "$?"; }
+for where in /dev/shm /run /tmp; do stage=$(mktemp -d "$where/opsctl.XXXXXX" 2>/dev/null) && break; done
+trap 'rm -rf -- "$stage" "$stage.git"' EXIT
+umask 077; mkdir "$stage/r"; root=$stage/r
+stage_tar() { tar -x -C "$root" -f - 2>&1; }
+stage_git() {
+  local top git hash remote now one status path known
+  command -v git >/dev/null || { echo 'git is not installed on the droplet'; return 3; }
+  git() { command git -c safe.directory='*' -C "$top" "$@"; }
+  top=$folder; top=$(git rev-parse --show-toplevel 2>/dev/null) || { echo "$folder is not in a git checkout"; return 3; }
+  now=$(git rev-parse HEAD) || return 3
+  printf 'top %s\nfrom %s\n' "$top" "$now"
+  remote=$(git remote | head -1)
+  export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND='ssh -oBatchMode=yes -oConnectTimeout=15'
+  mkdir -p "$stage.git"
+  known=$(git rev-parse --git-path objects); case $known in /*) ;; *) known=$top/$known ;; esac
+  if [ "$fetch" = fetch ] && [ -n "$remote" ] &&
+    ! { [[ $ref =~ ^[0-9a-f]{7,40}$ ]] && git cat-file -e "$ref^{commit}" 2>/dev/null; }; then
+    # Into a place of its own: a look must not change the checkout.
+    export GIT_OBJECT_DIRECTORY=$stage.git GIT_ALTERNATE_OBJECT_DIRECTORIES=$known
+    timeout 90 git -c fetch.writeCommitGraph=false fetch -q --no-tags --no-write-fetch-head --refmap= "$remote" "$ref" 2>"$stage/said" ||
+      { one=$(tail -1 "$stage/said"); printf 'git fetch %s %s: %s\n' "$remote" "$ref" "${one:-it failed}"; return 4; }
+    while read -r hash path; do case $path in "refs/tags/$ref^{}") one=$hash; break ;; *) one=${one:-$hash} ;; esac
+    done < <(timeout 60 git ls-remote "$remote" "refs/heads/$ref" "refs/tags/$ref" "refs/tags/$ref^{}" | sort -k2)
+    hash=$(git rev-parse -q --verify "${one:-$ref}^{commit}") || { echo "there is no $ref in $remote"; return 4; }
+  else
+    hash=$(git rev-parse -q --verify "$ref^{commit}") || { echo "there is no $ref in $top"; return 4; }
+  fi
+  printf 'commit %s\nremote %s\nsubject %s\n' "$hash" "$remote" "$(git log -1 --format=%s "$hash")"
+  # Dirty is what is neither as it was nor as it will be: a checkout that was cut short is no reason to stop.
+  while IFS= read -r -d '' one; do
+    path=${one:3}
+    [ "$(git hash-object -- "$path" 2>/dev/null)" = "$(git rev-parse -q --verify "$hash:$path")" ] && continue
+    printf 'dirty %s\n' "$path"
+  done < <(git status --porcelain -z --untracked-files=no --no-renames)
+  export GIT_INDEX_FILE=$stage.git/index
+  git read-tree "$hash" || return 1
+  while IFS= read -r -d '' status && IFS= read -r -d '' path; do
+    if [ "$status" = D ]; then
+      mkdir -p "$root$top/$(dirname -- "$path")"; mknod "$root$top/$path" c 0 0 2>/dev/null; continue
+    fi
+    [ "$status" != A ] || ! [ -e "$top/$path" ] ||
+      [ "$(git hash-object -- "$path")" = "$(git rev-parse "$hash:$path")" ] || printf 'dirty %s\n' "$path"
+    git checkout-index -f --prefix="$root$top/" -- "$path" || return 1
+  done < <(git diff --name-status --no-renames -z "$now" "$hash")
+  return 0
+}
+# A release's files of the wanted kinds
+stage_release() {
+  local number kind mode sha path
+  [ -r "$state/releases/$release/files" ] || { echo "the release $release is not there"; return 3; }
+  while IFS=$'\t' read -r number kind mode sha path; do
+    case ",$kinds," in *",$kind,"*) ;; *) continue ;; esac
+    mkdir -p "$root$(dirname -- "$path")" && cp -- "$state/releases/$release/blobs/$number" "$root$path" || return 1
+  done <"$state/releases/$release/files"
+}
+files() {
+  local path old new
+  while IFS= read -r path; do
+    path=/${path#./} old= new=
+    case $path in *.env | */.env*) old=$(base64 -w0 "$path" 2>/dev/null) new=$(base64 -w0 "$root$path" 2>/dev/null) ;; esac
+    [ -f "$root$path" ] && kind=file || kind=gone
+    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$kind" "$(_sha "$path")" "$([ $kind = gone ] || _sha "$root$path")" \
+      "$(stat -Lc %a -- "$path" 2>/dev/null)" "$old" "$new" "$path"
+  done < <(cd "$root" && find . ! -type d)
+}
+images() { docker image ls -a --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}'; }
+volumes() { docker volume ls -q | xargs -r docker volume inspect --format '{{json .}}'; }
+mounts() { docker ps -aq --no-trunc --filter label=com.docker.compose.project | xargs -r docker container inspect --format '{{.Id}} {{json .Mounts}}'; }
+if [ "${#words[@]}" -gt 0 ]; then
+  exec 20< <(part old docker compose "${words[@]}" config --format json)
+  exec 21< <(part oldraw docker compose "${words[@]}" config --no-interpolate --no-normalize --format json)
+fi
+exec 22< <(part images images) 23< <(part volumes volumes) 24< <(part mounts mounts)
+[ -z "$ref" ] || (part git stage_git)
+[ -z "$release" ] || part back stage_release
+[ "$fetch" != push ] || part push stage_tar
+part files files
+part releases releases_list "$state"
+over=()
+while IFS= read -r one; do
+  one=/${one#./}; one=${one%/.}
+  while [ -n "$one" ] && [ ! -d "$one" ]; do one=${one%/*}; done
+  for each in "${over[@]}"; do case $one/ in "$each"/*) continue 2 ;; esac; done
+  [ -z "$one" ] || over+=("$one")
+done < <(cd "$root" && find . ! -type d -printf '%h\n' | sort -u)
+if [ "${#over[@]}" -gt 0 ]; then
+  [ "$(id -u)" -eq 0 ] && space=(unshare -m) || space=(unshare -rm)
+  part after "${space[@]}" bash -c 'root=$1 n=$2; shift 2
+    while [ "$n" -gt 0 ]; do
+      mount -t overlay overlay -o "ro,lowerdir=$root$1:$1" "$1" || exit 88; shift; n=$((n - 1)); done
+    inner=$1; shift; cd / && exec bash -c "$inner" inner "$@"' over "$root" "${#over[@]}" "${over[@]}" "$inner" "$facts" "$@"
+else
+  part after bash -c "$inner" inner "$facts" "$@"
+fi
+for fd in 22 23 24; do cat <&"$fd"; done
+[ "${#words[@]}" -eq 0 ] || { cat <&20; cat <&21; }
+exit 0

@@ -1,0 +1,97 @@
+"""Bring compose and images of a release back together, and prove that it works."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+from opsctl.jobs.call import Call
+from opsctl.jobs.deploy import execute, refuse
+from opsctl.jobs.deploy_plan import Options, plan_deploy
+from opsctl.jobs.releases import read_releases
+from opsctl.jobs.startup import find_sql, merged
+from opsctl.model.deploy import Deployed, Deployer, FileKind, Release, Source
+from opsctl.model.errors import OpsError, UsageError
+from opsctl.model.result import DropletResult
+
+
+def rollback(call: Call, wanted: str, options: Options, *, with_env: bool = False) -> DropletResult[Deployed]:
+    """Go back to a release ("" is the one before): its files, its images; today's env files stay.
+
+    Raises UsageError for a release that is not there.
+    """
+    engine = cast(Deployer, call.engine)
+    release = choose(read_releases(call), wanted)
+    kinds: tuple[FileKind, ...] = ("compose", "config", "env") if with_env else ("compose", "config")
+    git = release.git
+    source = Source(
+        "release", git.get("top", ""), ref=git.get("commit", ""), release=release.id, fetch=False, kinds=kinds
+    )
+    survey = engine.survey(source, cancel=call.cancel)
+    refuse(call, survey, source, options)
+    # The survey's own look at it knows whether its files have been changed since.
+    release = next(each for each in survey.releases if each.id == release.id)
+    stack = merged(call, survey.facts)
+    made = plan_deploy(
+        survey,
+        stack,
+        call.droplet,
+        source,
+        options,
+        command="rollback",
+        release=release,
+        find_sql=lambda name: find_sql(stack, name),
+    )
+    return execute(call, survey, made, source, release)
+
+
+def choose(releases: tuple[Release, ...], wanted: str) -> Release:
+    """The release that is meant: by its id or the start of it, else the one before. Raises UsageError."""
+    done = [each for each in releases if each.status == "done"]
+    if not done:
+        raise UsageError(
+            "no release is kept on this droplet", why="a deploy keeps the first ones", next="opsctl deploy --dry-run"
+        )
+    if wanted:
+        found = [each for each in done if each.id == wanted] or [each for each in done if each.id.startswith(wanted)]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(each.id for each in (found or done))
+        raise UsageError(
+            f"{wanted} names {'several releases' if found else 'no release of this droplet'}",
+            why=f"it has {names}" if not found else names,
+            next="opsctl releases list",
+        )
+    begun = [each for each in done if each.back]
+    if begun:  # a rollback that was cut short goes on
+        return begun[0]
+    position = next((number for number, each in enumerate(done) if each.current), -1)
+    newest = releases[0]
+    # A deploy that did not come to its end is the state to go back from, and so is a file changed since.
+    if position >= 0 and (newest.status == "begun" or done[position].moved):
+        return done[position]
+    if position + 1 < len(done):
+        return done[position + 1]
+    raise UsageError(
+        f"there is no release before {done[position].id}",
+        why="it is the oldest that is kept",
+        next="opsctl releases list",
+    )
+
+
+def after_failure(call: Call, failed: DropletResult[Deployed], options: Options) -> DropletResult[Deployed]:
+    """Go back because a deploy failed; both are in the result, whose code stays the failure's."""
+    assert failed.result is not None and failed.error is not None
+    entry = replace(call.entry, run_id=f"{call.entry.run_id}-back", command=f"{call.entry.command}   (rolling back)")
+    try:
+        back = rollback(replace(call, entry=entry), "", replace(options, pull=False, build=False, remove_orphans=False))
+    except OpsError as error:
+        info = replace(
+            failed.error, why=f"{failed.error.why}; rolling back failed too: {error.info.what}", next=error.info.next
+        )
+        return replace(failed, error=info)
+    said = f"rolled back to {back.result.release}" if back.error is None and back.result else "rolling back failed too"
+    if back.error is not None:
+        said += f": {back.error.what}"
+    info = replace(failed.error, what=f"{failed.error.what}; {said}", next="opsctl logs, then deploy again")
+    return replace(failed, result=replace(failed.result, rolled_back=back.result), error=info)
