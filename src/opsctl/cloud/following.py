@@ -72,7 +72,7 @@ class Following:
                 raise StepFailed(
                     f"droplet {number} is {seen.status}, not {wanted}",
                     why=f"the provider says that the action is completed; seen for {_STATE_BOUND:g} s",
-                    next="opsctl droplet show",
+                    next="opsctl droplet power-on" if wanted == "active" else "opsctl droplet show",
                     code="power-state",
                 )
             pause = min(_LONGEST, pause * 1.5)

@@ -18,6 +18,7 @@ from opsctl.spine.journal import bash_said
 
 _TIMEOUT = 20.0  # s
 _LINES = 20_000  # of the audit that are looked at; a line is about 300 bytes
+_OPEN = ("abandoned", "running")  # nobody has said how it ended
 _RUN_ID = re.compile(r"[A-Za-z0-9.-]+")
 
 
@@ -58,7 +59,7 @@ def audit(shell: Shell, droplet: str, wanted: Wanted, *, state_dir: str, cancel:
         if error.exit_code == 130:
             raise
         return DropletResult(droplet, chosen(here, wanted), error.info, error.exit_code)
-    report = chosen([*there, *here], wanted)
+    report = chosen(merged(there, here), wanted)
     if not wanted.run:
         return DropletResult(droplet, report)
     if not report.runs:
@@ -69,6 +70,16 @@ def audit(shell: Shell, droplet: str, wanted: Wanted, *, state_dir: str, cancel:
         )
     steps = journal(shell, state_dir, report.runs[-1].run, cancel=cancel)
     return DropletResult(droplet, AuditReport(report.runs, report.more, steps))
+
+
+def merged(there: list[AuditRun], here: list[AuditRun]) -> list[AuditRun]:
+    """Each run once: whoever cut the droplet's power wrote its end here, where the droplet only has the begin. Pure."""
+    ended = {each.run for each in here if each.outcome not in _OPEN}
+    begun = {each.run for each in there}
+    return [
+        *(each for each in there if each.run not in ended),
+        *(each for each in here if each.run in ended or each.run not in begun),
+    ]
 
 
 def chosen(found: list[AuditRun], wanted: Wanted) -> AuditReport:

@@ -84,6 +84,9 @@ class DeleteCopy(Action):
     keep: float
 
 
+CUTS = frozenset({Reboot.kind, PowerCycle.kind, PowerOff.kind})  # what ends every connection
+
+
 @dataclass
 class CloudHandlers:
     """Does these actions on one account."""

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass, replace
 
 from opsctl.jobs.call import STATE_DIR
-from opsctl.jobs.droplet_actions import CloudHandlers
+from opsctl.jobs.droplet_actions import CUTS, CloudHandlers
 from opsctl.jobs.droplet_back import Back, Return
 from opsctl.jobs.droplet_plan import Proposal
 from opsctl.model.cancel import Cancel
@@ -24,7 +24,7 @@ from opsctl.model.errors import (
     StepFailed,
     UnreachableError,
 )
-from opsctl.model.events import Note
+from opsctl.model.events import Note, Outcome
 from opsctl.model.plan import Plan
 from opsctl.model.ports import Host, Reporter, Script
 from opsctl.model.result import DropletResult
@@ -76,7 +76,9 @@ def carry_out(call: CloudCall, proposal: Proposal) -> DropletResult[CloudChanged
         return DropletResult(call.droplet.name, changed)
     steps = CloudHandlers(call.cloud)
     back = Return(call.again, call.entry, call.state_dir)
-    run = carry_out_plan(call, proposal.plan, {**steps.handlers(), Back.kind: back.handler()}, back, proposal.power)
+    # One without power has no lease to take, and nobody works on it.
+    power = proposal.power and proposal.droplet.status != "off"
+    run = carry_out_plan(call, proposal.plan, {**steps.handlers(), Back.kind: back.handler()}, back, power)
     left = _left(call, proposal.droplet.id)
     changed = CloudChanged(
         False, proposal.plan.to_json(), (*proposal.notes, *_undone(run, left)), proposal.costs, run, left
@@ -100,6 +102,8 @@ def carry_out_plan(
         # What was switched off for a step that failed is switched on again.
         run = Executor(plan, means, run_id=call.entry.run_id, on_failure="rollback", cancel=call.cancel).run()
         detail = call.redact(run.error.what) if run.error else ""
+        if any(step.kind in CUTS and step.outcome is Outcome.CHANGED for step in run.steps):
+            call.host.close()  # its other end has no power any more: what is said into it is only waited for
         if lease is not None:
             lease.exit_code, lease.detail = run.exit_code, detail
         ended(run.exit_code, detail)
