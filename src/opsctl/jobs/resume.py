@@ -157,7 +157,8 @@ def compare(found: Unfinished, plan: Sequence[Mapping[str, Any]]) -> tuple[str, 
     else:
         done = [key for key, step in was.items() if step.ended in _GOOD and key not in left]
         so_far = f"{len(done)} of {len(was)} steps are done" if was else "it wrote no journal"
-        lines.append(f"{head}: {so_far}; goes on with: {todo[0]['title']}{_then(was.get(_key(todo[0])))}")
+        first = next((step for step in todo if not _only_looks(step, was.get(_key(step)))), todo[0])
+        lines.append(f"{head}: {so_far}; goes on with: {first['title']}{_then(was.get(_key(first)))}")
     again = [
         was[_key(step)].title
         for step in todo
@@ -166,6 +167,11 @@ def compare(found: Unfinished, plan: Sequence[Mapping[str, Any]]) -> tuple[str, 
     if again:
         lines.append(f"done then, and not so any more: {', '.join(again)}")
     return tuple(lines)
+
+
+def _only_looks(step: Mapping[str, Any], before: JournalStep | None) -> bool:
+    """Whether it was done then, and is done again only because it changes nothing."""
+    return before is not None and before.ended in _GOOD and step["action"]["kind"] in _ALWAYS
 
 
 def _key(step: Mapping[str, Any]) -> tuple[str, str]:

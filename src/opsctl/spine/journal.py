@@ -78,7 +78,10 @@ def head(plan: Plan, *, run: str, name: str, command: str, redact: Callable[[str
 
 def tail(run: RunResult, *, redact: Callable[[str], str]) -> str:
     """The line after the last step: how each of them ended."""
-    ends = {step.id: [step.outcome.value, redact(step.detail)] for step in run.steps}
+    ends = {
+        step.id: ["taken back" if step.id in run.undone else step.outcome.value, redact(step.detail)]
+        for step in run.steps
+    }
     return _line({"event": "over", "exit_code": int(run.exit_code), "steps": ends})
 
 
