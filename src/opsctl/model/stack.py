@@ -84,6 +84,25 @@ class Redundant:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """One check with a pass criterion. Seconds for the times; `texts` are resolved when one is asked for."""
+
+    name: str
+    kind: Literal["http", "command", "metrics", "traces"]
+    texts: Mapping[str, Secret]  # http, metrics or traces; url, user, token
+    command: tuple[str, ...] = ()
+    status: int | None = None
+    newer: float = 120.0
+    gap: float | None = None
+    over: float = 600.0
+    within: float = 10.0
+
+    def text(self, key: str) -> str:
+        """One of the texts, "" without it; never for what is shown. Raises ConfigError for a variable not set."""
+        return self.texts[key].reveal() if key in self.texts else ""
+
+
+@dataclass(frozen=True)
 class Stack:
     """The whole stack. `path` is None when there is no stack file."""
 
@@ -94,4 +113,5 @@ class Stack:
     fallback: tuple[str, ...] = ()  # what must run when nothing else can; empty: phases 1 and 2
     stores: Mapping[str, Mapping[str, Secret]] = field(default_factory=dict)
     alerts: Mapping[str, Secret] = field(default_factory=dict)
+    probes: Mapping[str, Probe] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)  # "services.postgres.phase" → where it stands

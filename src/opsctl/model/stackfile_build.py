@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
-from opsctl.model.stack import Droplet, Gate, Redundant, Service, Then
-from opsctl.model.stackfile_schema import DropletEntry, GateEntry, RedundantEntry, ServiceEntry, ThenEntry
+from opsctl.model.secret import Secret
+from opsctl.model.stack import Droplet, Gate, Probe, Redundant, Service, Then
+from opsctl.model.stackfile_schema import DropletEntry, GateEntry, ProbeEntry, RedundantEntry, ServiceEntry, ThenEntry
 
 
 def droplet(name: str, entry: DropletEntry, folder: Path) -> Droplet:
@@ -68,3 +70,19 @@ def then(entry: ThenEntry) -> Then:
 def redundant(entry: RedundantEntry) -> Redundant:
     """Why a service isn't needed."""
     return Redundant(entry.reason, entry.since)
+
+
+def probe(name: str, entry: ProbeEntry, texts: Mapping[str, Secret]) -> Probe:
+    """A probe; the schema has made sure that there is exactly one kind."""
+    kinds: tuple[Literal["http", "command", "metrics", "traces"], ...] = ("http", "command", "metrics", "traces")
+    return Probe(
+        name=name,
+        kind=next(kind for kind in kinds if getattr(entry, kind) is not None),
+        texts=texts,
+        command=tuple(entry.command or ()),
+        status=entry.status,
+        newer=entry.newer,
+        gap=entry.gap,
+        over=entry.over,
+        within=entry.within,
+    )

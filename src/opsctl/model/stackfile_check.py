@@ -24,6 +24,7 @@ _MODELS: Mapping[tuple[str, ...], type[schema.Entry]] = {
     ("services", "*", "then", "*"): schema.ThenEntry,
     ("redundant", "*"): schema.RedundantEntry,
     ("stores", "*"): schema.StoreEntry,
+    ("probes", "*"): schema.ProbeEntry,
     ("alerts",): schema.AlertsEntry,
 }
 _EXPECTED = {

@@ -16,7 +16,7 @@ from opsctl.model.stack import Droplet, Stack
 from opsctl.model.stackfile_vars import Reference, VariableError, Variables, parse_env_file, split
 
 SECRETS = "secrets.env"
-_SECRET_PARTS = ("stores", "alerts")
+_SECRET_PARTS = ("stores", "alerts", "probes")
 _ONLY_HERE = ("key", "known_hosts")
 _TOKENS = ("token_env", "token_file", "token_command")
 
@@ -64,6 +64,11 @@ def for_droplet(stack: Stack, droplet: Droplet, environ: Mapping[str, str]) -> D
     return DropletFiles(head + out.getvalue(), making.secrets, making.files, tuple(making.notes))
 
 
+def name_of(droplet: str) -> str:
+    """What a droplet is called in its own stack file: an address is no name there."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", droplet).lstrip("_.-") or "droplet"
+
+
 def _variables(data: Any, path: Path | None, environ: Mapping[str, str]) -> Variables:
     given = data.get("env_file") or []
     names = [given] if isinstance(given, str) else list(given)
@@ -85,7 +90,7 @@ def _droplets(data: Any, droplet: Droplet) -> None:
     provider = entry.get("provider")
     if isinstance(provider, dict):
         entry["provider"] = {key: provider[key] for key in provider if key not in _TOKENS}
-    data["droplets"] = {re.sub(r"[^A-Za-z0-9_.-]", "-", droplet.name).lstrip("_.-") or "droplet": entry}
+    data["droplets"] = {name_of(droplet.name): entry}
 
 
 @dataclass

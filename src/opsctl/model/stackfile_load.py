@@ -25,7 +25,7 @@ NAME = "opsctl.yaml"
 SYSTEM = Path("/etc/opsctl") / NAME
 Learn = Callable[[Secret], None]
 
-_LAZY = ("stores", "alerts")  # secrets: resolved when one is used, not when the file is read
+_LAZY = ("stores", "alerts", "probes")  # secrets: resolved when one is used, not when the file is read
 
 
 def find_stack(
@@ -199,6 +199,9 @@ def _stack(entry: StackFile, document: Document, path: Path, variables: Variable
         redundant={name: stackfile_build.redundant(each) for name, each in entry.redundant.items()},
         fallback=tuple(dict.fromkeys(entry.fallback)),
         stores={name: LazySecrets(_given(each), resolver.under("stores", name)) for name, each in entry.stores.items()},
+        probes={
+            name: stackfile_build.probe(name, each, _texts(each, resolver, name)) for name, each in entry.probes.items()
+        },
         alerts=LazySecrets(_given(entry.alerts), resolver.under("alerts")),
         origins={dotted(way): Origin(path.name, line) for way, line in document.lines.items() if way},
     )
@@ -206,6 +209,15 @@ def _stack(entry: StackFile, document: Document, path: Path, variables: Variable
 
 def _given(entry: Any) -> dict[str, str]:
     return {key: str(value) for key, value in entry.model_dump(by_alias=True).items() if value is not None}
+
+
+def _texts(probe: Any, resolver: _Resolver, name: str) -> LazySecrets:
+    """A probe's texts; only its key is to be masked wherever they turn up."""
+    given = {
+        key: text for key, text in _given(probe).items() if key in ("http", "metrics", "traces", "url", "user", "token")
+    }
+    masked, plain = resolver.under("probes", name), resolver.under("probes", name, masked=False)
+    return LazySecrets(given, lambda key, text: (masked if key == "token" else plain)(key, text))
 
 
 class _Resolver:
@@ -216,8 +228,8 @@ class _Resolver:
         self._variables = variables
         self._learn = learn
 
-    def under(self, *above: str) -> Callable[[str, str], Secret]:
-        """A resolver for the keys of one mapping."""
+    def under(self, *above: str, masked: bool = True) -> Callable[[str, str], Secret]:
+        """A resolver for the keys of one mapping; what is not `masked` may be shown."""
 
         def resolve(name: str, template: str) -> Secret:
             way: Way = (*above, name)
@@ -228,7 +240,7 @@ class _Resolver:
                 meant = nearest(error.name, self._variables.env_files) if error.name else ""
                 problem = Problem(self._document.file, way, line, str(error), error.expected, meant)
                 raise config_error([problem]) from None
-            if self._learn is not None:
+            if self._learn is not None and masked:
                 self._learn(secret)
             return secret
 

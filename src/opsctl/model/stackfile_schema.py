@@ -215,6 +215,51 @@ class AlertsEntry(Entry):
     ping: Text | None = Field(default=None, description="A dead man's switch: a URL asked for while all is well.")
 
 
+class ProbeEntry(Entry):
+    """One check with a pass criterion: exactly one of http, command, metrics and traces."""
+
+    http: Text | None = Field(
+        default=None, description='":8000/health" as the droplet sees it, or a whole URL as seen from here.'
+    )
+    status: Status | None = Field(default=None, description="http: the status wanted; without, any 2xx.")
+    command: Argv | None = Field(default=None, description="A command on the droplet; status 0 passes.")
+    metrics: Text | None = Field(
+        default=None, description='A PromQL selector, like up{job="agents"}: every series it names must be alive.'
+    )
+    traces: Text | None = Field(default=None, description="A LangSmith project that must have a new run.")
+    url: Text | None = Field(default=None, description="metrics, traces: the API's address.")
+    user: Text | None = Field(default=None, description="metrics: the user of Grafana Cloud's API, a number.")
+    token: Text | None = Field(default=None, description="metrics, traces: the key; write it as ${NAME}.")
+    newer: Seconds = Field(default=120.0, description="metrics, traces: how old the newest one may be.")
+    gap: Seconds | None = Field(default=None, description="metrics: the longest time without a sample.")
+    over: Seconds = Field(default=600.0, description="metrics: how far back a gap is looked for.")
+    within: Seconds = Field(default=10.0, description="How long one answer may take.")
+
+    KINDS: ClassVar[tuple[str, ...]] = ("http", "command", "metrics", "traces")
+    _BELONGS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "status": ("http",),
+        "url": ("metrics", "traces"),
+        "user": ("metrics",),
+        "token": ("metrics", "traces"),
+        "newer": ("metrics", "traces"),
+        "gap": ("metrics",),
+        "over": ("metrics",),
+    }
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> ProbeEntry:
+        given = [kind for kind in self.KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            has = " and ".join(given) if given else "none of them"
+            raise ValueError(f"has {has}; exactly one of http, command, metrics and traces")
+        for key, kinds in self._BELONGS.items():
+            if key in self.model_fields_set and given[0] not in kinds:
+                raise ValueError(f"`{key}` means nothing for {given[0]}; it goes with {' and '.join(kinds)}")
+        if given[0] in ("metrics", "traces") and self.url is None:
+            raise ValueError(f"`{given[0]}` without `url`; the API's address beside it")
+        return self
+
+
 class StackFile(Entry):
     """An opsctl.yaml, version 1."""
 
@@ -230,6 +275,7 @@ class StackFile(Entry):
         default_factory=list, description="What must run when nothing else can; without, phases 1 and 2."
     )
     stores: dict[str, StoreEntry] = Field(default_factory=dict, description="Data stores, by name.")
+    probes: dict[str, ProbeEntry] = Field(default_factory=dict, description="What `opsctl validate` asks, by name.")
     alerts: AlertsEntry = Field(default_factory=AlertsEntry, description="Whom to tell.")
 
     @classmethod
