@@ -44,6 +44,7 @@ COMMANDS = (
     Command("droplet", SETUP, "Droplets through their provider: power, snapshots, sizes, DNS.", "droplet"),
     Command("host", SETUP, "opsctl on the droplet itself: for cron, and for what happens after a boot.", "host"),
     Command("deploy", SETUP, "Bring compose file and configuration to a droplet.", "deploy"),
+    Command("env", SETUP, "The variables of the droplet's env files, by name.", "env"),
     Command("releases", SETUP, "What a rollback can go back to.", "releases"),
     Command("sandbox", SETUP, "A droplet on your laptop to try everything on.", "sandbox"),
 )

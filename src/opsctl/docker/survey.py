@@ -111,6 +111,7 @@ def parse_survey(droplet: Droplet, source: Source, output: str) -> tuple[Survey,
         volumes=dict(_volumes(parts["volumes"].text)),
         mounts={ident: tuple(json.loads(rest)) for ident, rest in _pairs(parts["mounts"])},
         releases=releases,
+        interpolates=interpolating(call),
         checkout=_checkout(parts["git"].text) if "git" in parts else None,
     )
     return survey, call
@@ -118,14 +119,23 @@ def parse_survey(droplet: Droplet, source: Source, output: str) -> tuple[Survey,
 
 def env_files(raw: Mapping[str, Any], call: ComposeCall) -> tuple[str, ...]:
     """Every env file that compose reads: for interpolation, and of the services."""
-    folder = call.working_dir or (call.files[0].rpartition("/")[0] if call.files else "")
-    found = dict.fromkeys([*call.env_files, *([] if call.env_files else [f"{folder}/.env"])])
+    folder = _folder(call)
+    found = dict.fromkeys(interpolating(call))
     for body in (raw.get("services") or {}).values():
         entries = (body or {}).get("env_file") or ()
         for each in [entries] if isinstance(entries, str) else entries:
             path = str(each.get("path") if isinstance(each, Mapping) else each)
             found[path if path.startswith("/") else f"{folder}/{path}"] = None
     return tuple(found)
+
+
+def interpolating(call: ComposeCall) -> tuple[str, ...]:
+    """The env files whose values compose puts into the compose file."""
+    return call.env_files or (f"{_folder(call)}/.env",)
+
+
+def _folder(call: ComposeCall) -> str:
+    return call.working_dir or (call.files[0].rpartition("/")[0] if call.files else "")
 
 
 def _problem(parts: Mapping[str, Section]) -> str:

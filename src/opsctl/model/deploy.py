@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from opsctl.model.cancel import Cancel
 from opsctl.model.operate import DropletFacts, Operator
 from opsctl.model.ports import Script
-from opsctl.model.run import Changed
+from opsctl.model.run import Changed, RunResult
 
 FileKind = Literal["compose", "env", "config"]
 
@@ -117,7 +117,7 @@ class Survey:
     mounts: Mapping[str, tuple[Mapping[str, Any], ...]]  # container id → what is mounted
     releases: tuple[Release, ...]
     checkout: Checkout | None = None
-    problem: str = ""  # why the new state could not be staged
+    interpolates: tuple[str, ...] = ()  # the env files whose values compose puts into the compose file
 
 
 class Deployer(Operator, Protocol):
@@ -204,3 +204,36 @@ class Releases:
     """The releases that a droplet keeps, the newest first."""
 
     releases: tuple[Release, ...]
+
+
+@dataclass(frozen=True)
+class EnvFile:
+    """An env file of the droplet; names of variables, never values."""
+
+    path: str
+    used_by: tuple[str, ...]
+    count: int
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EnvDiff:
+    """What differs in the env files. `since` is a release, the local file, or "" where there is none to compare."""
+
+    since: str
+    files: tuple[EnvFile, ...]
+    recreate: tuple[str, ...]  # the services whose container runs with something else
+
+
+@dataclass(frozen=True)
+class EnvChanged:
+    """What became of one variable; `outcome` is added, changed, removed, unchanged or failed."""
+
+    dry_run: bool
+    file: str
+    name: str
+    outcome: str
+    recreate: tuple[str, ...]  # the services that take it only with a deploy
+    run: RunResult | None

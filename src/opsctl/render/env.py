@@ -1,0 +1,46 @@
+"""Env files by the names of their variables, as a person reads them."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from opsctl.model.deploy import EnvChanged, EnvDiff, EnvFile
+
+
+def print_env_diff(name: str, found: EnvDiff, *, many: bool = False) -> None:
+    """Write what differs to stdout; names only."""
+    console = Console(highlight=False)
+    if many:
+        console.print(Text(name, style="bold"))
+    since = f"since release {found.since}" if found.since[:1].isdigit() else f"against {found.since}"
+    if not found.since:
+        since = "no release is kept yet to compare with"
+    console.print(Text(since, style="dim"), soft_wrap=True)
+    for each in found.files:
+        console.print(_file(each), soft_wrap=True)
+    if found.recreate:
+        text = f"{', '.join(found.recreate)}: the container differs from the files; opsctl deploy recreates it"
+        console.print(Text(text, style="yellow"), soft_wrap=True)
+
+
+def _file(each: EnvFile) -> Text:
+    line = Text.assemble((each.path, "bold"), (f"  {each.count} variables", "dim"))
+    line.append(f"  used by {', '.join(each.used_by)}" if each.used_by else "  used by no service", style="dim")
+    for sign, names, style in (("+", each.added, "green"), ("-", each.removed, "red"), ("~", each.changed, "yellow")):
+        for name in names:
+            line.append(f"\n  {sign} {name}", style=style)
+    if not (each.added or each.removed or each.changed):
+        line.append("  unchanged", style="dim")
+    return line
+
+
+def print_env_changed(name: str, changed: EnvChanged, *, many: bool = False) -> None:
+    """Write what became of a variable to stdout."""
+    console = Console(highlight=False)
+    head = f"{name}: " if many else ""
+    would = "would be " if changed.dry_run and changed.outcome != "unchanged" else ""
+    console.print(Text(f"{head}{changed.name} {would}{changed.outcome} in {changed.file}"), soft_wrap=True)
+    if changed.recreate:
+        text = f"{', '.join(changed.recreate)} takes it only when recreated: opsctl deploy"
+        console.print(Text(text, style="yellow"), soft_wrap=True)
