@@ -6,13 +6,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, ClassVar
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.cloud import Cloud, CloudRecord
 from opsctl.model.droplet import KeptRecord, Names
-from opsctl.model.errors import PlanMoved, StepFailed, UsageError
+from opsctl.model.errors import ConfigError, PlanMoved, StepFailed, UsageError
 from opsctl.model.events import Outcome
 from opsctl.model.plan import Action, Plan, Step
 from opsctl.spine.batch import Batch, Handler
@@ -24,11 +25,11 @@ _TARGETS = ("CNAME", "MX", "NS", "SRV")  # their value is a name, which the API 
 
 @dataclass(frozen=True)
 class SetRecord(Action):
-    """Make a record so; `before` None where there is none. `restores`: the run whose change is taken back."""
+    """Make a record so; `was` None where there is none. `restores`: the run whose change is taken back."""
 
     kind: ClassVar[str] = "dns-set"
-    before: CloudRecord | None
-    after: CloudRecord
+    was: CloudRecord | None
+    record: CloudRecord
     restores: str = ""
 
 
@@ -37,7 +38,7 @@ class DropRecord(Action):
     """Delete a record that there was none of before; `restores`: the run whose change is taken back."""
 
     kind: ClassVar[str] = "dns-delete"
-    before: CloudRecord
+    record: CloudRecord
     restores: str
 
 
@@ -91,6 +92,13 @@ def _which(same: Sequence[CloudRecord], host: str, kind: str, old: str) -> Cloud
 
 
 def _value(kind: str, value: str) -> str:
+    if kind in ("A", "AAAA"):
+        try:
+            if ip_address(value).version != (4 if kind == "A" else 6):
+                raise ValueError
+        except ValueError:
+            example = "203.0.113.7" if kind == "A" else "2001:db8::7"
+            raise UsageError(f"{value!r} is no address of type {kind}", why=f"one looks like {example}") from None
     if kind not in _TARGETS or value == "@" or value.endswith("."):
         return value
     return f"{value}."
@@ -111,12 +119,16 @@ def plan_restore(cloud: Cloud, name: str, kind: str, *, cancel: Cancel) -> tuple
             why=f"opsctl on this machine has changed no such record, or put it back already ({_file()})",
             next="opsctl droplet dns show",
         )
-    last = found[-1]
-    now = [each for each in cloud.records(last.after.domain, cancel=cancel) if _is(each, last)]
-    if last.before is not None and now and _same(now[0], last.before):
-        return Plan("droplet dns restore", ()), (f"{shown(last.before)} already",)
-    if not now and last.before is None:
-        return Plan("droplet dns restore", ()), (f"{last.after.host} has no such record any more",)
+    for last in reversed(found):
+        now = [each for each in cloud.records(last.after.domain, cancel=cancel) if _is(each, last)]
+        # A change that a kill kept from being made, or that somebody took back by hand.
+        if not (_same(now[0], last.before) if now and last.before else not now and not last.before):
+            return _put_back(last, now)
+    texts = tuple(f"{shown(each.before) if each.before else f'no {each.after.host}'} already" for each in found[-1:])
+    return Plan("droplet dns restore", ()), texts
+
+
+def _put_back(last: KeptRecord, now: Sequence[CloudRecord]) -> tuple[Plan, tuple[str, ...]]:
     if now and not _same(now[0], last.after):
         again = f"opsctl droplet dns set {last.after.host} {last.after.type}"
         old = f"{again} {last.before.data} --ttl {last.before.ttl}" if last.before else "opsctl droplet dns show"
@@ -149,12 +161,17 @@ def handlers(cloud: Cloud, run: str, at: str) -> Mapping[str, Handler]:
             action = step.action
             assert isinstance(action, SetRecord)
             if not action.restores:
-                _keep(KeptRecord(at, run, action.before, action.after))
-            there = cloud.put_record(action.after, cancel=batch.cancel)
-            if not action.restores and not action.after.id:
-                _keep(KeptRecord(at, run, action.before, there))
+                _keep(KeptRecord(at, run, action.was, action.record))
+            try:
+                there = cloud.put_record(action.record, cancel=batch.cancel)
+            except (StepFailed, ConfigError, UsageError):
+                if not action.restores:
+                    _restored(run, action.record.host)  # refused: there is nothing to put back
+                raise
+            if not action.restores and not action.record.id:
+                _keep(KeptRecord(at, run, action.was, there))
             seen = [each for each in cloud.records(there.domain, cancel=batch.cancel) if each.id == there.id]
-            if not seen or not _same(seen[0], action.after):
+            if not seen or not _same(seen[0], action.record):
                 raise StepFailed(
                     f"{there.host} was set, and is not so",
                     why=f"read back: {shown(seen[0]) if seen else 'no such record'}",
@@ -166,9 +183,9 @@ def handlers(cloud: Cloud, run: str, at: str) -> Mapping[str, Handler]:
     def drop(batch: Batch) -> None:
         for step in batch.steps:
             assert isinstance(step.action, DropRecord)
-            cloud.delete_record(step.action.before, cancel=batch.cancel)
-            _restored(step.action.restores, step.action.before.host)
-            batch.done(step, Outcome.CHANGED, f"deleted {shown(step.action.before)}")
+            cloud.delete_record(step.action.record, cancel=batch.cancel)
+            _restored(step.action.restores, step.action.record.host)
+            batch.done(step, Outcome.CHANGED, f"deleted {shown(step.action.record)}")
 
     return {SetRecord.kind: Handler(put), DropRecord.kind: Handler(drop)}
 
