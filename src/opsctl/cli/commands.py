@@ -46,6 +46,7 @@ COMMANDS = (
     Command("deploy", SETUP, "Bring compose file and configuration to a droplet.", "deploy"),
     Command("env", SETUP, "The variables of the droplet's env files, by name.", "env"),
     Command("releases", SETUP, "What a rollback can go back to.", "releases"),
+    Command("cron", SETUP, "Jobs that a droplet runs by itself: memory, heal, watch, snapshot.", "cron"),
     Command("sandbox", SETUP, "A droplet on your laptop to try everything on.", "sandbox"),
 )
 

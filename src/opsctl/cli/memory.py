@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opsctl.cli import options
+from opsctl.cli import memory_record, options
 from opsctl.cli.commands import DAILY
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ def register(app: typer.Typer) -> None:
 @group.callback()
 def _group() -> None:
     """Where the memory goes."""
+
+
+group.command()(memory_record.record)
 
 
 @group.command()
