@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
 
@@ -91,7 +91,7 @@ def change(
         def one(session: Session) -> DropletResult[Changed]:
             def attempt() -> DropletResult[Changed]:
                 call = call_of(context, session, reporter, on_failure=on_failure, dry_run=dry_run)
-                return _told(job(call), call, as_json=as_json)
+                return told(job(call), call, as_json=as_json)
 
             return patiently(context, session, reporter, attempt)
 
@@ -115,16 +115,22 @@ def patiently(context: Context, session: Session, reporter: Reporter, attempt: C
     return patience.over(attempt, session.reads, cancel=session.cancel)
 
 
-def _told(done: DropletResult[Changed], call: Call, *, as_json: bool) -> DropletResult[Changed]:
+def told(done: DropletResult[T], call: Call, *, as_json: bool) -> DropletResult[T]:
     """The result with what is known of the run that was resumed, where no progress line has said it."""
-    if call.unfinished is None or done.result is None or not (as_json or call.dry_run):
+    if call.unfinished is None or not (as_json or call.dry_run):
         return done
     from dataclasses import replace
 
     from opsctl.jobs.resume import compare
+    from opsctl.model.run import Changed
 
-    notes = compare(call.unfinished, done.result.plan["steps"])
-    return replace(done, result=replace(done.result, notes=(*notes, *done.result.notes)))
+    result: Any = done.result
+    changed = result if isinstance(result, Changed) else getattr(result, "changed", None)
+    if not isinstance(changed, Changed):
+        return done
+    changed = replace(changed, notes=(*compare(call.unfinished, changed.plan["steps"]), *changed.notes))
+    whole: Any = changed if isinstance(result, Changed) else replace(result, changed=changed)
+    return replace(done, result=whole)
 
 
 def call_of(

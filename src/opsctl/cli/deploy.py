@@ -10,7 +10,15 @@ import typer
 from opsctl.cli import commands
 from opsctl.cli.context import Context
 from opsctl.cli.deploying import go
-from opsctl.cli.options import DropletOption, DryRunOption, JsonOption, StackOption, VerboseOption
+from opsctl.cli.options import (
+    DropletOption,
+    DryRunOption,
+    JsonOption,
+    ResumeOption,
+    StackOption,
+    VerboseOption,
+    WaitOption,
+)
 
 if TYPE_CHECKING:
     from opsctl.jobs.call import Call
@@ -77,6 +85,8 @@ def deploy(
     settle: Annotated[
         str, typer.Option("--settle", metavar="TIME", help="Watch that long at the end.", rich_help_panel=_WHAT)
     ] = "0s",
+    wait: WaitOption = None,
+    resume: ResumeOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     stack: StackOption = None,
@@ -98,7 +108,7 @@ def deploy(
         raise UsageError("--into says where --push puts its files", next="opsctl deploy --push FOLDER --into FOLDER")
     if ref and ref.startswith("-"):
         raise UsageError(f"--ref: {ref} is no name of a branch, tag or commit", next="opsctl deploy --ref main")
-    context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose)
+    context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose, wait=wait, resume=resume)
     watch, needs = _seconds(settle), _size(build_memory)
 
     def job(call: Call) -> DropletResult[Deployed]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from opsctl.cli.changing import call_of
+from opsctl.cli.changing import call_of, patiently, told
 from opsctl.cli.context import Context, Session
 from opsctl.cli.output import finish
 from opsctl.model.errors import ExitCode
@@ -53,12 +53,18 @@ def run(
     from opsctl.render.progress import progress
 
     many = len(context.droplets(reading=reading)) > 1
+    _ = context.wait  # what it cannot read is said before anything is connected
     with progress(as_json=as_json or dry_run or reading, many=many, redact=context.redact) as reporter:
 
         def one(session: Session) -> DropletResult[T]:
             deployer = session.deployer
             own = replace(session, engine=deployer)
-            return job(call_of(context, own, reporter, dry_run=dry_run))
+
+            def attempt() -> DropletResult[T]:
+                call = call_of(context, own, reporter, dry_run=dry_run)
+                return told(job(call), call, as_json=as_json)
+
+            return patiently(context, own, reporter, attempt)
 
         result = context.over(one, reading=reading)
     return finish(name, result, as_json=as_json, render=render, run_id=context.run_id, redact=context.redact)

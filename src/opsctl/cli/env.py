@@ -11,7 +11,14 @@ import typer
 from opsctl.cli import commands
 from opsctl.cli.context import Context
 from opsctl.cli.deploying import run
-from opsctl.cli.options import DropletOption, DryRunOption, JsonOption, StackOption, VerboseOption
+from opsctl.cli.options import (
+    DropletOption,
+    DryRunOption,
+    JsonOption,
+    StackOption,
+    VerboseOption,
+    WaitOption,
+)
 from opsctl.model.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -71,6 +78,7 @@ def set_value(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The variable; its value comes over stdin.")],
     file: FileOption = "",
     service: ServiceOption = "",
+    wait: WaitOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     stack: StackOption = None,
@@ -85,7 +93,7 @@ def set_value(
     from opsctl.jobs.env_text import check_name
 
     check_name(name)
-    context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose)
+    context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose, wait=wait)
     value = _value(name)
     context.redact.learn(value)
 
@@ -103,6 +111,7 @@ def unset(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The variable.")],
     file: FileOption = "",
     service: ServiceOption = "",
+    wait: WaitOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     stack: StackOption = None,
@@ -117,7 +126,7 @@ def unset(
     from opsctl.jobs.env_text import check_name
 
     check_name(name)
-    context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose)
+    context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose, wait=wait)
 
     def job(call: Call) -> DropletResult[EnvChanged]:
         from opsctl.jobs.env import Where

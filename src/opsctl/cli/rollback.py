@@ -9,7 +9,15 @@ import typer
 from opsctl.cli import commands
 from opsctl.cli.context import Context
 from opsctl.cli.deploying import go
-from opsctl.cli.options import DropletOption, DryRunOption, JsonOption, StackOption, VerboseOption
+from opsctl.cli.options import (
+    DropletOption,
+    DryRunOption,
+    JsonOption,
+    ResumeOption,
+    StackOption,
+    VerboseOption,
+    WaitOption,
+)
 from opsctl.cli.releases import show_list
 
 if TYPE_CHECKING:
@@ -33,6 +41,8 @@ def rollback(
         typer.Option("--data-moved", metavar="SERVICE", help="You have moved its data back yourself."),
     ] = None,
     ignore_memory: Annotated[bool, typer.Option("--ignore-memory", help="Start what does not fit, too.")] = False,
+    wait: WaitOption = None,
+    resume: ResumeOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     stack: StackOption = None,
@@ -45,7 +55,7 @@ def rollback(
     was in force. Today's env files stay unless --with-env. Health is proved
     by the same gates as in a deploy.
     """
-    context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose)
+    context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose, wait=wait, resume=resume)
     if list_them:
         raise typer.Exit(show_list(context, as_json=as_json))
 

@@ -90,7 +90,8 @@ def carry_out(call: Call, plan: Plan, handlers: Mapping[str, Handler], *, change
         if lease:
             lease.exit_code, lease.detail = run.exit_code, call.redact(run.error.what) if run.error else ""
             lease.tail = tail(run, redact=call.redact)
-    return _going_on(run, call.again if changes else call.entry.command)
+    # "opsctl deploy   (rolling back)": what is in brackets is for the audit.
+    return _going_on(run, (call.again if changes else call.entry.command).partition("   (")[0])
 
 
 def _lease(call: Call, plan: Plan, *, changes: bool) -> Any:

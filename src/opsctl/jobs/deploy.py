@@ -35,14 +35,32 @@ def deploy(
     engine = cast(Deployer, call.engine)
     survey = engine.survey(source, cancel=call.cancel)
     refuse(call, survey, source, options)
+    call, left = without_gone(call, survey)
     stack = merged(call, survey.facts)
     made = plan_deploy(survey, stack, call.droplet, source, options, find_sql=lambda name: find_sql(stack, name))
-    done = execute(call, survey, made, source)
+    done = execute(call, survey, with_notes(made, left), source)
     if rollback_on_failure and _may_go_back(call, done, survey):
         from opsctl.jobs.rollback import after_failure
 
         return after_failure(call, done, options)
     return done
+
+
+def without_gone(call: Call, survey: Survey) -> tuple[Call, tuple[str, ...]]:
+    """The call without the stack file's services that leave the compose file now; and what to say about them."""
+    had = {*(survey.old_model.get("services") or {}), *(each.service for each in survey.facts.containers)}
+    had |= {image.service for release in survey.releases for image in release.images}
+    gone = [name for name in call.stack.services if name not in survey.facts.compose and name in had]
+    if not gone:
+        return call, ()
+    kept = {name: each for name, each in call.stack.services.items() if name not in gone}
+    note = f"take {', '.join(gone)} out of the stack file, too: startup refuses a name that compose does not have"
+    return replace(call, stack=replace(call.stack, services=kept)), (note,)
+
+
+def with_notes(made: DeployPlan, more: tuple[str, ...]) -> DeployPlan:
+    """The plan with more to say."""
+    return replace(made, planned=replace(made.planned, notes=(*made.planned.notes, *more)))
 
 
 def _may_go_back(call: Call, done: DropletResult[Deployed], survey: Survey) -> bool:
@@ -134,21 +152,18 @@ def error_of(call: Call, run: RunResult | None) -> ErrorInfo | None:
     """What to say about a run that failed, with the command that goes on and the one that goes back."""
     if run is None or run.exit_code is ExitCode.DONE:
         return None
-    command = call.entry.command
     if run.interrupted is not None:
         return Interrupted(
             "interrupted",
             signum=run.interrupted,
             why="what was done so far stays",
-            next=f"{command}   # goes on; or opsctl rollback",
+            next=f"{call.again}   # goes on\nopsctl rollback   # goes back",
         ).info
     if run.error is None:
         return None
     if "rollback" in run.error.next or not touched(run):
         return run.error
-    return replace(
-        run.error, next=f"{run.error.next}; opsctl rollback goes back" if run.error.next else "opsctl rollback"
-    )
+    return replace(run.error, next=f"{run.error.next}\nopsctl rollback   # goes back")
 
 
 def known_files(call: Call) -> tuple[str, ...]:
