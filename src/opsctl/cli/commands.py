@@ -32,12 +32,14 @@ COMMANDS = (
     Command("exec", DAILY, "Run a command inside a service's container.", "exec"),
     Command("shell", DAILY, "Open a shell inside a service's container.", "shell"),
     Command("tunnel", DAILY, "Reach a service's port from here.", "tunnel"),
+    Command("validate", DAILY, "Ask the stack file's probes: does it really work?", "validate"),
     Command("memory", DAILY, "Where the memory goes.", "memory"),
     Command("why", BROKE, "What died, who was killed for it, and what to type next.", "why"),
     Command("audit", DAILY, "Who did what to a droplet, and how it ended.", "audit"),
     Command("lease", BROKE, "Who may change a droplet right now, and taking that away.", "lease"),
     Command("recover", BROKE, "Bring a droplet back, with the mildest step that helps.", "recover"),
     Command("doctor", BROKE, "Can opsctl work here? Each check with what mends it.", "doctor"),
+    Command("heal", BROKE, "Start again what crashed or is unhealthy.", "heal"),
     Command("rollback", BROKE, "Bring back a release: compose file and images together.", "rollback"),
     Command("init", SETUP, "Write a first stack file from what is there.", "init"),
     Command("config", SETUP, "What the configuration says, and where each value comes from.", "config"),
@@ -47,6 +49,7 @@ COMMANDS = (
     Command("env", SETUP, "The variables of the droplet's env files, by name.", "env"),
     Command("releases", SETUP, "What a rollback can go back to.", "releases"),
     Command("cron", SETUP, "Jobs that a droplet runs by itself: memory, heal, watch, snapshot.", "cron"),
+    Command("playbook", SETUP, "Runbooks as data: show, simulate, run, go on, take back.", "playbook"),
     Command("sandbox", SETUP, "A droplet on your laptop to try everything on.", "sandbox"),
 )
 

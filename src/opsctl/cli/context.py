@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from opsctl.model.memory_facts import MemoryReader
     from opsctl.model.operate import Operator
     from opsctl.model.ports import Host, Shell
+    from opsctl.model.probing import Evidence
     from opsctl.model.why import WhyReader
 
 T = TypeVar("T")
@@ -66,6 +67,13 @@ class Session:
         from opsctl.docker.deployer import DockerDeployer
 
         return DockerDeployer(self.reads, self.droplet)
+
+    @property
+    def evidence(self) -> Evidence:
+        """Asks the APIs where metrics and traces arrive."""
+        from opsctl.cloud.evidence import HttpEvidence
+
+        return HttpEvidence()
 
     @property
     def memory(self) -> MemoryReader:
