@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from opsctl.jobs.call import Call, carry_out
 from opsctl.jobs.containers import read
@@ -24,6 +26,7 @@ from opsctl.model.result import DropletResult
 from opsctl.model.run import Changed, RunResult
 from opsctl.model.stack import Stack
 from opsctl.model.stackfile_merge import merge
+from opsctl.spine.batch import Handler
 
 _LAST_LOOK = 1.5  # s; an interrupted run is over soon
 _LOOK_AGAIN = 0.25  # s
@@ -51,15 +54,22 @@ def find_sql(stack: Stack, name: str) -> LocalSql | None:
     return LocalSql(str(path), hashlib.sha256(path.read_bytes()).hexdigest()) if path else None
 
 
-def execute(call: Call, planned: Planned, facts: DropletFacts, stack: Stack) -> DropletResult[Changed]:
-    """Do what was planned, under the lease where anything changes; or only show it."""
+def execute(
+    call: Call,
+    planned: Planned,
+    facts: DropletFacts,
+    stack: Stack,
+    *,
+    more: Mapping[str, Handler] = MappingProxyType({}),
+) -> DropletResult[Changed]:
+    """Do what was planned, under the lease where anything changes; or only show it. `more`: kinds of its own."""
     check_commands(call, planned)
     if planned.changes:
         check_engine(facts.engine, call.droplet.name)
     if call.dry_run:
         return _result(call, planned, facts, None, facts.memory.available)
     operations = Operations(call.engine, planned.plan, facts, stack, retry=call.entry.command, opsctl=call.opsctl)
-    run = carry_out(call, planned.plan, operations.handlers(), changes=planned.changes)
+    run = carry_out(call, planned.plan, {**operations.handlers(), **more}, changes=planned.changes)
     # A connection that was lost just now is not waited for once more.
     lost = run.exit_code is ExitCode.UNREACHABLE
     available = operations.available if lost else operations.available_now(call.host)
