@@ -26,6 +26,7 @@ CONNECT = 5.0  # s
 ANSWER = 20.0  # s; one request, from its first byte to the last of the answer
 PATIENCE = 90.0  # s; what a request may take with all its repetitions
 ATTEMPTS = 5
+BACKOFF = 0.5  # s before the first repetition; doubled each time
 PER_PAGE = 200  # the most that the API gives
 _IDEMPOTENT = ("GET", "PUT", "DELETE", "HEAD")
 _PAGES = 500  # an API whose pages never end is broken
@@ -182,7 +183,7 @@ def _pause(state: RetryCallState) -> float:
     asked = error.after if isinstance(error, Again) else None
     if asked is not None:
         return seconds_to_wait(asked)
-    doubled: float = min(8.0, 0.5 * 2 ** (state.attempt_number - 1))
+    doubled: float = min(8.0, BACKOFF * 2 ** (state.attempt_number - 1))
     return doubled * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
 
 

@@ -18,6 +18,7 @@ BOUND = 600.0
 _STATE_BOUND = 60.0  # s; for the droplet to agree with a completed action
 _FIRST, _LONGEST = 0.4, 5.0  # s between two looks
 _REPEATS = 2
+_LAG = (0.5, 1.5, 0.0)  # s; the list of actions may lag behind
 
 
 class Following:
@@ -101,7 +102,7 @@ class Following:
         )
 
     def _since(self, number: int, known: int, kind: str, cancel: Cancel) -> CloudAction | None:
-        for pause in (0.5, 1.5, 0.0):  # the list may lag behind
+        for pause in _LAG:
             for each in self.latest(number, cancel=cancel):
                 if each.id > known and each.kind == kind:
                     return each

@@ -48,19 +48,13 @@ def _from_environment(provider: Mapping[str, str | int], environ: Mapping[str, s
 
 def _from_file(path: Path) -> str:
     try:
-        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        with os.fdopen(number, "rb") as file:
-            mode = os.fstat(number).st_mode
-            if not stat.S_ISREG(mode):
-                raise ConfigError(f"{path} is not a file", why="the provider's token is read from it", next=_HOW)
-            if mode & 0o077:
-                raise ConfigError(
-                    f"others can read {path}",
-                    why=f"its mode is {stat.S_IMODE(mode):04o}, and the provider's token is in it",
-                    next=f"chmod 600 {path}",
-                    code="token-exposed",
-                )
-            value = file.read(4096).decode(errors="replace").strip()
+        # Not blocked by a pipe that nobody writes to; what was looked at is what is read.
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            _check(path, os.fstat(number).st_mode)
+            value = os.read(number, 4096).decode(errors="replace").strip()
+        finally:
+            os.close(number)
     except OSError as error:
         raise ConfigError(
             f"the token file {path} cannot be read", why=error.strerror or str(error), next=f"ls -l {path}"
@@ -68,6 +62,18 @@ def _from_file(path: Path) -> str:
     if not value:
         raise ConfigError(f"the token file {path} is empty", next=_HOW, code="no-token")
     return value
+
+
+def _check(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise ConfigError(f"{path} is not a file", why="the provider's token is read from it", next=_HOW)
+    if mode & 0o077:
+        raise ConfigError(
+            f"others can read {path}",
+            why=f"its mode is {stat.S_IMODE(mode):04o}, and the provider's token is in it",
+            next=f"chmod 600 {path}",
+            code="token-exposed",
+        )
 
 
 def _from_command(command: str, folder: Path, environ: Mapping[str, str]) -> str:
