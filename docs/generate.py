@@ -16,6 +16,8 @@ from typer.cli import get_docs_for_click
 
 from opsctl.cli import schema
 from opsctl.cli.main import build
+from opsctl.jobs import playbook_jobs
+from opsctl.model import playbook_format
 from opsctl.model.stackfile_jsonschema import json_schema
 
 HERE = Path(__file__).parent
@@ -32,6 +34,7 @@ def reference() -> str:
 def pages() -> dict[Path, str]:
     """Every generated page with what should be in it."""
     made = {HERE / "cli.md": reference(), HERE / "schema" / "opsctl.schema.json": written(json_schema())}
+    made[HERE / "schema" / "playbook.json"] = written(playbook_format.json_schema(playbook_jobs.SPECS))
     for name, document in schema.documents().items():
         made[HERE / "schema" / f"{name}.schema.json"] = written(document)
     return made

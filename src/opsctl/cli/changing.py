@@ -141,8 +141,13 @@ def call_of(
     on_failure: FailurePolicy = FailurePolicy.stop,
     dry_run: bool = False,
     ahead: bool = True,
+    run_id: str = "",
 ) -> Call:
-    """What a changing job is given on one droplet; without `ahead` its facts are read anew each time it asks."""
+    """What a changing job is given on one droplet; without `ahead` its facts are read anew each time it asks.
+
+    `run_id` is given where one command makes several runs.
+    """
+    run_id = run_id or context.run_id
 
     def read() -> DropletFacts:
         return session.engine.facts(cancel=session.cancel)
@@ -161,7 +166,7 @@ def call_of(
         stack=session.stack,
         droplet=session.droplet,
         entry=Entry(
-            context.run_id,
+            run_id,
             context.command_line,
             "",
             Actor.current(),
@@ -175,7 +180,7 @@ def call_of(
         on_failure=on_failure.value,
         dry_run=dry_run,
         commands=frozenset(each.name for each in commands.COMMANDS),
-        opsctl=lambda words, cancel: _opsctl(words, session, context.run_id, cancel),
+        opsctl=lambda words, cancel: _opsctl(words, session, run_id, cancel),
         redact=context.redact,
         resumable=context.resumable,
         unfinished=unfinished,

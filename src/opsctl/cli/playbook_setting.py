@@ -1,0 +1,153 @@
+"""In what surroundings a playbook runs: droplets connected at first use, questions, and progress that makes room."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+import typer
+
+from opsctl.cli.changing import call_of, patiently
+from opsctl.cli.context import Context, Session
+from opsctl.cli.process import question as asked
+from opsctl.jobs.call import STATE_DIR, Call
+from opsctl.jobs.playbook import Setting
+from opsctl.jobs.playbook_place import Place
+from opsctl.model.errors import ConfigError
+from opsctl.model.events import Event
+from opsctl.model.ports import Reporter
+from opsctl.model.secret import Secret
+from opsctl.render.progress import Progress, Silent, progress
+
+
+class Stage:
+    """Progress that leaves the screen while a question is asked."""
+
+    def __init__(self, make: Callable[[], Progress]) -> None:
+        self._make = make
+        self._now: Progress = make()
+        self._lock = threading.Lock()
+
+    def emit(self, event: Event) -> None:
+        """As Reporter.emit."""
+        with self._lock:
+            self._now.emit(event)
+
+    @contextmanager
+    def cleared(self) -> Iterator[None]:
+        """Nothing moves inside."""
+        with self._lock:
+            self._now.__exit__(None, None, None)
+            try:
+                yield
+            finally:
+                self._now = self._make()
+
+    def close(self) -> None:
+        """End it."""
+        self._now.__exit__(None, None, None)
+
+
+@contextmanager
+def places_of(context: Context, reporter: Reporter | None) -> Iterator[Callable[[str], Place]]:
+    """Droplets by name ("" is the one that the call is about), connected at first use, ended with the block."""
+    shown = reporter or Silent()
+    home = context.one()
+    found: dict[str, Place] = {}
+    lock = threading.Lock()
+    with ExitStack() as stack:
+
+        def place(name: str) -> Place:
+            with lock:
+                name = name or home.name
+                if name not in found:
+                    session = stack.enter_context(context.session(context.stack.droplets[name]))
+                    found[name] = _place(context, session, shown)
+                return found[name]
+
+        yield place
+
+
+@contextmanager
+def setting_of(
+    context: Context, run: str, approved: tuple[str, ...], *, as_json: bool, dry_run: bool
+) -> Iterator[Setting]:
+    """Everything that running, resuming and taking back needs."""
+    _ = context.wait, context.stack  # what cannot be read is said before anything is connected
+    stage = Stage(lambda: progress(as_json=as_json or dry_run, many=False, redact=context.redact))
+    try:
+        with places_of(context, stage) as places:
+            entry = places("").make_call(run, context.command_line, dry_run).entry
+            yield Setting(
+                places=places,
+                reveal=lambda name: _reveal(context, name),
+                reporter=stage,
+                cancel=context.cancel,
+                entry=entry,
+                state_dir=STATE_DIR,
+                ask=lambda text: _ask(context, stage, text, as_json=as_json),
+                approved=approved,
+                droplets=tuple(context.stack.droplets),
+                dry_run=dry_run,
+                command=lambda verb, name: _command(context, verb, name),
+            )
+    finally:
+        stage.close()
+
+
+def _place(context: Context, session: Session, reporter: Reporter) -> Place:
+    def make_call(run_id: str, again: str, dry_run: bool) -> Call:
+        call = call_of(context, session, reporter, dry_run=dry_run, ahead=False, run_id=run_id)
+        return replace(call, entry=replace(call.entry, command=again, name="playbook"), resumable=False)
+
+    return Place(
+        droplet=session.droplet,
+        stack=session.stack,
+        host=session.host,
+        reads=session.reads,
+        engine=session.engine,
+        memory=session.memory,
+        why=session.why,
+        cloud=lambda: session.cloud,
+        cancel=session.cancel,
+        make_call=make_call,
+        patiently=lambda attempt: patiently(context, session, reporter, attempt),
+    )
+
+
+def _ask(context: Context, stage: Stage, text: str, *, as_json: bool) -> bool | None:
+    if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    with stage.cleared(), asked(context.process):
+        try:
+            return typer.confirm(text, default=False, err=True)
+        except typer.Abort:
+            return False
+
+
+def _reveal(context: Context, name: str) -> Secret:
+    value = os.environ.get(name, "")
+    if not value:
+        raise ConfigError(
+            f"${name} is not set", why="the playbook reads a secret from it", next=f"read -rs {name} && export {name}"
+        )
+    context.redact.learn(value)
+    return Secret(value)
+
+
+def _command(context: Context, verb: str, run: str) -> str:
+    words = ["opsctl", "playbook", verb, run]
+    argv = context.process.argv
+    for number, word in enumerate(argv):
+        if word == "--stack" and number + 1 < len(argv):
+            words += [word, argv[number + 1]]
+        elif word.startswith("--stack="):
+            words.append(word)
+    if len(context.stack.droplets) > 1:
+        words += ["-d", context.one().name]
+    return context.redact(shlex.join(words))

@@ -1,0 +1,133 @@
+"""Playbooks as a person reads them: which there are, what one does, what a run did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from opsctl.model.playbook_run import PlaybookListing, PlaybookReport, ShownPlaybook, ShownStep, Status, StepReport
+from opsctl.model.units import show_duration
+
+_MARKS: dict[Status, tuple[str, str]] = {
+    "changed": ("✓", "green"),
+    "unchanged": ("·", "dim"),
+    "approved": ("✓", "green"),
+    "skipped": ("–", "yellow"),
+    "failed": ("✗", "bold red"),
+    "interrupted": ("✗", "yellow"),
+    "waiting": ("?", "bold yellow"),
+    "open": (" ", "dim"),
+    "would change": ("+", "green"),
+    "would ask": ("?", "yellow"),
+    "unknown": ("…", "yellow"),
+}
+_STATES = {
+    "running": "cut short",
+    "done": "done",
+    "failed": "failed",
+    "waiting": "waits for a person",
+    "interrupted": "interrupted",
+    "rolling back": "taken back in part",
+    "rolled back": "taken back",
+}
+
+
+def print_listing(droplet: str, listing: PlaybookListing, *, redact: Callable[[str], str]) -> None:
+    """Write every playbook, and the runs where they were asked for."""
+    console = Console(highlight=False)
+    if listing.runs is None:
+        table = _table("playbook", "steps", "", "file")
+        for book in listing.playbooks:
+            title = Text(f"✗ {book.problem}", style="red") if book.problem else Text(book.title)
+            table.add_row(Text(book.name, style="bold"), str(book.steps or ""), title, Text(book.file, style="dim"))
+        console.print(table if listing.playbooks else Text("no playbooks"))
+        return
+    if not listing.runs:
+        console.print(Text(f"{droplet} remembers no run of a playbook"))
+        return
+    console.print(Text(droplet, style="bold"))
+    table = _table("run", "playbook", "state", "steps", "begun", "by")
+    for run in listing.runs:
+        steps = f"{run.done}/{run.steps}"
+        table.add_row(run.run, run.playbook, _STATES[run.state], steps, run.began, redact(run.by))
+    console.print(table)
+
+
+def print_playbook(book: ShownPlaybook) -> None:
+    """Write what a playbook does."""
+    console = Console(highlight=False)
+    console.print(Text.assemble((book.name, "bold"), f"  {book.title}"), soft_wrap=True)
+    console.print(Text(f"{book.file} · {book.digest}", style="dim"), soft_wrap=True)
+    if book.about:
+        console.print(Text(f"\n{book.about}"))
+    if book.variables:
+        table = _table("variable", "type", "value", "")
+        for each in book.variables:
+            value = Text("has to be given", style="yellow") if each.required else Text(each.value)
+            table.add_row(each.name, each.kind, value, Text(each.about, style="dim"))
+        console.print()
+        console.print(table)
+    console.print()
+    for number, step in enumerate(book.steps, 1):
+        _step(console, number, step, book.steps[number - 2].id if number > 1 else "")
+
+
+def _step(console: Console, number: int, step: ShownStep, before: str) -> None:
+    where = f"  on {step.droplet}" if step.droplet else ""
+    console.print(Text.assemble(f"{number:>2} ", (step.id, "bold"), where, f"  {step.title}"), soft_wrap=True)
+    wanted = (before,) if before else ()
+    lines = [("needs", ", ".join(step.needs) or "nothing: it begins at once")] if step.needs != wanted else []
+    lines += [("only if", each) for each in step.precondition]
+    lines += [("does", step.does)] if step.does != step.title else []
+    lines += [("proves", each) for each in step.probe]
+    lines += [("undo", step.undo)] if step.undo else []
+    for label, text in lines:
+        console.print(Text.assemble((f"     {label:<8} ", "dim"), text), soft_wrap=True)
+
+
+def print_report(report: PlaybookReport, *, redact: Callable[[str], str]) -> None:
+    """Write how a run went, or would go."""
+    console = Console(highlight=False)
+    for step in report.steps:
+        _reported(console, step, redact)
+    for note in report.notes if not report.dry_run else ():
+        console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+    count: dict[str, int] = {}
+    for step in report.steps:
+        count[step.status] = count.get(step.status, 0) + 1
+    parts = [f"{number} {'not begun' if word == 'open' else word}" for word, number in count.items()]
+    head = f"{report.playbook}: " + ("nothing was changed (dry run)" if report.dry_run else _STATES[report.state])
+    console.print()
+    console.print(Text.assemble((head, "bold"), f"  {' · '.join(parts)}"), soft_wrap=True)
+    if not report.dry_run:
+        console.print(Text(f"run {report.run}", style="dim"))
+
+
+def _reported(console: Console, step: StepReport, redact: Callable[[str], str]) -> None:
+    mark, style = _MARKS[step.status]
+    took = f"  {show_duration(step.seconds)}" if step.seconds >= 0.05 else ""
+    console.print(
+        Text.assemble(
+            (f"{mark} ", style),
+            (step.id, "bold"),
+            f"  {step.status if step.status != 'open' else 'not begun'}",
+            (f"  {redact(step.detail)}" if step.detail else "", "dim"),
+            (took, "dim"),
+        ),
+        soft_wrap=True,
+    )
+    for line in step.plan:
+        console.print(Text(f"    {redact(line)}", style="dim"), soft_wrap=True)
+    if step.after and step.status in ("would change", "unchanged", "failed"):
+        text = f"    as things are now; {', '.join(step.after)} comes first and may change that"
+        console.print(Text(text, style="yellow"), soft_wrap=True)
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    return table
