@@ -48,6 +48,7 @@ class Provider:
         self.faults: list[Fault] = []
         self.page = 200
         self.remaining = 4999
+        self.reset = 3600  # s until the limit is full again
         self.polls = 1  # how often an action is looked at before it is over
         self.errored: list[str] = []  # kinds whose next action errors
         self.stays: dict[str, str] = {}  # kind → the status that the droplet keeps, whatever the action says
@@ -317,7 +318,9 @@ def serve() -> Iterator[Provider]:
         def _send(self, status: int, body: Any, headers: dict[str, str]) -> None:
             data = b"" if body is None else json.dumps(body).encode()
             self.send_response(status)
-            for key, value in {"ratelimit-remaining": str(provider.remaining), **headers}.items():
+            limit = {"ratelimit-remaining": str(provider.remaining)}
+            limit["ratelimit-reset"] = str(int(time.time()) + provider.reset)
+            for key, value in {**(limit if status != 429 else {}), **headers}.items():
                 self.send_header(key, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

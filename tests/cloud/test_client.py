@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tests.cloud.provider import TOKEN, Fault, Provider, serve
 
 from opsctl.cloud import client, connect_cloud
+from opsctl.cloud.answers import spacing
 from opsctl.cloud.digitalocean import DigitalOcean
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, Interrupted, OpsError, StepFailed, UnreachableError, UsageError
@@ -188,3 +190,21 @@ def test_a_refusal_says_why(cloud: DigitalOcean, provider: Provider, cancel: Can
         cloud.resize(number, "s-2vcpu-4gb", disk=False, cancel=cancel)
     assert "Droplet must be off" in refused.value.info.why
     assert isinstance(refused.value, OpsError)
+
+
+def test_what_is_left_of_the_rate_limit_is_spread() -> None:
+    def headers(left: int) -> dict[str, str]:
+        return {"ratelimit-remaining": str(left), "ratelimit-reset": str(int(time.time()) + 600)}
+
+    assert spacing(headers(4000)) == 0.0
+    assert 5.0 <= spacing(headers(100)) <= 6.0
+    assert spacing(headers(0)) == 30.0
+    assert spacing({}) == 0.0
+
+
+def test_looks_are_spaced_out_when_little_is_left(cloud: DigitalOcean, provider: Provider, cancel: Cancel) -> None:
+    number = provider.add_droplet("a")
+    provider.polls, provider.remaining, provider.reset = 2, 100, 60
+    cloud.reboot(number, cancel=cancel)
+    looks = [each.at for each in provider.seen if each.line.startswith("GET /v2/actions/")]
+    assert all(later - earlier >= 0.5 for earlier, later in itertools.pairwise(looks))

@@ -13,6 +13,9 @@ from opsctl.model.errors import ConfigError, OpsError, StepFailed, UnreachableEr
 
 _LONGEST = 60.0  # s; a rate limit that lasts longer is told, not waited for
 
+_PLENTY = 200  # requests that may be left before looks are spaced out
+_SLOWEST = 30.0  # s
+
 
 class Again(Exception):
     """A repetition may help and does no harm; `after` is how long the API asks to wait. `final` if it never helps."""
@@ -105,6 +108,14 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     except (ValueError, TypeError):
         pass
     return None
+
+
+def spacing(headers: Mapping[str, str]) -> float:
+    """Seconds between two looks so that what is left of the rate limit lasts; 0 while there is plenty."""
+    left, reset = headers.get("ratelimit-remaining", ""), headers.get("ratelimit-reset", "")
+    if not left.isdigit() or int(left) >= _PLENTY or not reset.isdigit():
+        return 0.0
+    return min(_SLOWEST, max(0.0, float(reset) - _now(headers).timestamp()) / max(1, int(left)))
 
 
 def _now(headers: Mapping[str, str]) -> datetime:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from opsctl import __version__
-from opsctl.cloud.answers import Again, Lost, judge, seconds_to_wait
+from opsctl.cloud.answers import Again, Lost, judge, seconds_to_wait, spacing
 from opsctl.model.cancel import Cancel
 from opsctl.model.cloud import Tell
 from opsctl.model.errors import DeadlineExceeded, UnreachableError
@@ -42,6 +42,7 @@ class Client:
     def __init__(self, api: str, token: Callable[[], Secret]) -> None:
         self.api = api.rstrip("/")
         self._token = token
+        self.spacing = 0.0  # s between two looks at something that lasts
         self._lock = threading.Lock()
         self._runner: asyncio.Runner | None = None
         self._http: httpx.AsyncClient | None = None
@@ -143,6 +144,7 @@ class Client:
             except (httpx.TransportError, TimeoutError) as error:
                 final = _unreachable(self.api, error)
                 raise (Again(final) if repeat else Lost(final)) from None
+        self.spacing = spacing(answer.headers)
         return judge(answer.status_code, answer.headers, answer.content, f"{method} {path}", api=self.api)
 
     def _open(self) -> httpx.AsyncClient:

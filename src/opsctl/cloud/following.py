@@ -68,7 +68,7 @@ class Following:
             if seen.status == wanted:
                 return seen
             tell(f"the droplet is {seen.status}")
-            if bound.wait(pause):
+            if bound.wait(max(pause, self._client.spacing)):
                 cancel.check(f"droplet {number} to be {wanted}")
                 raise StepFailed(
                     f"droplet {number} is {seen.status}, not {wanted}",
@@ -115,7 +115,7 @@ class Following:
         pause, seen = _FIRST, action
         while seen.status == "in-progress":
             tell(f"{seen.kind} in progress (action {seen.id})")
-            if bound.wait(pause):
+            if bound.wait(max(pause, self._client.spacing)):
                 raise self._unfinished(number, seen, cancel)
             pause = min(_LONGEST, pause * 1.3)
             try:
