@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Droplet
+from tests.torture.harness import lease_free_after
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.torture]
 
@@ -55,17 +56,6 @@ def stop_all(droplet: Droplet, *, remove: bool) -> None:
     """Every service stopped, or its container gone."""
     verb = "docker rm -fv" if remove else "docker stop -t 1"
     droplet.sh(f"docker ps -a{'q' if remove else ' -q --filter status=running'} | xargs -r {verb} >/dev/null")
-
-
-def lease_free_after(droplet: Droplet) -> float:
-    """Seconds until the lease can be taken; fails after the promised 60."""
-    begin = time.monotonic()
-    lock = "/var/lib/opsctl/lease/stack.lock"
-    while time.monotonic() - begin < 60:
-        if "free" in droplet.sh(f"[ ! -e {lock} ] || flock -n {lock} true && echo free; true"):
-            return time.monotonic() - begin
-        time.sleep(0.2)
-    pytest.fail("the lease of a killed run was still held after 60 s")
 
 
 def holes(droplet: Droplet) -> set[str]:
