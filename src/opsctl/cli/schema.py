@@ -49,6 +49,8 @@ RESULTS = {
     "playbook.run": "opsctl.model.playbook_run:PlaybookReport",
     "playbook.show": "opsctl.model.playbook_run:ShownPlaybook",
     "restart": "opsctl.model.run:Changed",
+    "alert.check": "opsctl.model.alerts:AlertCheck",
+    "alert.test": "opsctl.model.alerts:AlertTest",
     "cron.install": "opsctl.model.cron:CronChanged",
     "cron.list": "opsctl.model.cron:CronListed",
     "cron.remove": "opsctl.model.cron:CronChanged",

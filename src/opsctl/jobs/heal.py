@@ -41,7 +41,7 @@ def heal(call: Call) -> DropletResult[Changed]:
     said = (*heal_plan.words(sick), *notes)
     planned = heal_plan.plan_heal(facts, stack, call.droplet, sick, now, find_sql=lambda name: find_sql(stack, name))
     if not planned.plan.steps:
-        done = _nothing(call, facts, said)
+        done = _nothing(call, facts, said or ("nothing is sick",))
     else:
         recent = {each.service: each.tries for each in sick if each.tries}
         planned = replace(planned, notes=(*said, *planned.notes))

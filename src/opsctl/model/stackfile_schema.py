@@ -212,6 +212,7 @@ class AlertsEntry(Entry):
     """Whom to tell."""
 
     webhook: Text | None = Field(default=None, description="A URL that takes JSON posts.")
+    command: Text | None = Field(default=None, description="A shell command on the droplet; the message is its stdin.")
     ping: Text | None = Field(default=None, description="A dead man's switch: a URL asked for while all is well.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import platform
@@ -112,7 +113,7 @@ class Vm:
         elif how is Switch.OFF:
             vm_disk.power_off(here, cancel)
         elif how is Switch.ASK_OFF:
-            qmp.execute(here, "system_powerdown")
+            qmp.ask(here, f"run {base64.b64encode(b'systemctl poweroff --no-block').decode()}", timeout=_KNOCK)
         elif how is Switch.ASK_REBOOT:
             qmp.ask(here, "reboot", timeout=_KNOCK)
 
