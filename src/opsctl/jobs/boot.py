@@ -156,6 +156,12 @@ def title(plan: BootPlan) -> str:
     return "; ".join(parts) or "remember what is to be up after a boot"
 
 
+def title_of(action: SetBoot) -> str:
+    """What was done, in words."""
+    names = ", ".join(action.policies)
+    return f"restart policies set: {names}" if names else "remembered for the next boot"
+
+
 def note(facts: DropletFacts, droplet: Droplet) -> tuple[str, ...]:
     """What is worth saying about the boot."""
     if droplet.boot == "replay" and not facts.boot.replay:
@@ -181,6 +187,6 @@ def handler(ids: Callable[[str], str], socket: str) -> Handler:
                 next="opsctl host status",
                 code="boot-policies",
             )
-        batch.done(step, Outcome.CHANGED, f"{len(pairs) // 2} policies set" if pairs else "remembered")
+        batch.done(step, Outcome.CHANGED, title_of(action))
 
     return Handler(run)

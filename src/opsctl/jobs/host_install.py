@@ -66,14 +66,14 @@ def plan_install(
     steps: list[Step] = []
     bundle = wanted.bundle
     whole = f"{APP}/{bundle.name}"
-    if bundle.name not in found.versions:
+    broken = not found.answers.startswith("opsctl ")
+    if bundle.name not in found.versions or (broken and found.current == whole):
         _check_room(found, bundle, droplet.name)
         action = PutApp(
             bundle.name, bundle.digest, bundle.files, bundle.size, dict(bundle.packages), wanted.target.python
         )
         title = f"put opsctl {bundle.version} into {whole}: {bundle.files} files, {show_size(bundle.size)}"
         steps.append(Step("app", title, action))
-    broken = not found.answers.startswith("opsctl ")
     if steps or broken or found.current != whole or found.link != f"{CURRENT}/bin/opsctl" or _differs(found, wanted):
         steps.append(_activation(wanted, tuple(step.id for step in steps)))
     if (unit := _unit(found, wanted.how)) is not None:
