@@ -115,7 +115,7 @@ def test_leases_are_told_by_their_locks_and_notes(tmp_path: Path) -> None:
         held = holders.parse(bash(holders.read(str(tmp_path))))
     assert [(each.scope, each.state) for each in held] == [
         ("stack", "free"),
-        ("data-memory", "held"),
+        ("data:memory", "held"),
         ("half", "abandoned"),
     ]
     assert (held[1].user, held[1].run, held[1].pid, held[1].this_boot, held[1].seconds) == ("bob", "r1", 7, False, None)

@@ -99,11 +99,13 @@ def _held(rest: str, name: str, scope: str) -> LeaseHeld:
     what = f"the lease `{scope}` of {name} is held by {who}"
     doing = f"`{holder['command']}`" if holder.get("command") else "an unknown command"
     run = f", run {holder['run']}" if holder.get("run") else ""
-    return LeaseHeld(
+    error = LeaseHeld(
         what,
         why=f"{doing} has been running there {_since(holder, boot, now)}{run}",
         next=f"opsctl lease show -d {name}   (or wait for it: --wait 5m)",
     )
+    error.scope = scope
+    return error
 
 
 def _from(holder: Mapping[str, str]) -> str:

@@ -75,7 +75,7 @@ class Patience:
         self.reporter.emit(StepStarted(self.droplet, step, f"wait for the lease of {self.droplet}"))
         try:
             while not bound.wait(_EVERY):
-                state = self._held(shell, bound)
+                state = self._held(shell, held.scope, bound)
                 if state is None:
                     self.reporter.emit(
                         StepEnded(self.droplet, step, Outcome.UNCHANGED, time.monotonic() - began, "the lease is free")
@@ -96,10 +96,10 @@ class Patience:
         why = f"{info.why}; waited {show_duration(self.seconds)} for it"
         raise LeaseHeld(info.what, why=why, next=info.next.partition("   (")[0])
 
-    def _held(self, shell: Shell, bound: Cancel) -> LeaseState | None:
-        """The lease of the stack while somebody has it."""
+    def _held(self, shell: Shell, scope: str, bound: Cancel) -> LeaseState | None:
+        """The lease while somebody has it."""
         report = read(shell, self.state_dir, cancel=bound)
-        return next((each for each in report.leases if each.scope == "stack" and each.state == "held"), None)
+        return next((each for each in report.leases if each.scope == scope and each.state == "held"), None)
 
 
 _REFUSALS = {

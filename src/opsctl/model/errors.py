@@ -110,6 +110,7 @@ class LeaseHeld(OpsError):
 
     exit_code = ExitCode.LEASED
     code = "lease-held"
+    scope = "stack"  # which lease
 
 
 class LeaseBroken(OpsError):

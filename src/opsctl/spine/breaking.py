@@ -9,6 +9,7 @@ import json
 
 from opsctl.model.ports import Script
 from opsctl.spine.audit import RECORD
+from opsctl.spine.holders import file_of
 
 GONE, OTHER, STUBBORN, FORBIDDEN = 81, 82, 83, 84
 
@@ -59,4 +60,4 @@ def script(
     processes are another user's.
     """
     why = json.dumps({"user": user, "from": origin, "reason": reason[:300]}, ensure_ascii=True)
-    return Script(_BREAK, (state_dir, scope, run, why, *lines))
+    return Script(_BREAK, (state_dir, file_of(scope), run, why, *lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from opsctl.model.lease import LeaseState
@@ -25,6 +26,18 @@ done
 _MAIN = "stack"
 
 
+_DATA = "data"
+
+
+def file_of(scope: str) -> str:
+    """The name of a scope's files, as the agent on the host makes it."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", scope)
+
+
+def _scope_of(file: str) -> str:
+    return f"{_DATA}:{file.removeprefix(f'{_DATA}-')}" if file.startswith(f"{_DATA}-") else file
+
+
 def read(state_dir: str) -> Script:
     """Ask for every lease of a droplet; needs no lease and changes nothing."""
     return Script(_READ, (state_dir,))
@@ -39,7 +52,7 @@ def parse(text: str) -> tuple[LeaseState, ...]:
         if first == "host":
             boot, up = name, float(note)
         elif first in ("held", "free"):
-            found[name] = _state(name, held=first == "held", note=note, boot=boot, up=up)
+            found[name] = _state(_scope_of(name), held=first == "held", note=note, boot=boot, up=up)
     main = found.pop(_MAIN, LeaseState(_MAIN, "free"))
     return (main, *(found[name] for name in sorted(found)))
 
