@@ -59,7 +59,8 @@ def list_(
             result += [DropletResult(each.stack or each.droplet.name, each) for each in found]
         except OpsError as error:
             result.append(DropletResult(name, None, error.info, error.exit_code))
-    if not as_json:
+    failed = any(each.error is not None for each in result)
+    if not as_json and not (failed and len(result) == 1):
         print_list([each.result for each in result if each.result is not None])
     code = finish("droplet.list", CommandResult(tuple(result)), as_json=as_json, render=_nothing, redact=context.redact)
     raise typer.Exit(code)

@@ -12,7 +12,7 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.ports import Script, Shell
 
 _LINES = 20_000
-_READ = r"""shopt -s nullglob; for each in "$1"/history/memory*.jsonl; do tail -n "$2" -- "$each"; done"""
+_READ = r"""shopt -s nullglob; for each in "$1"/history/memory.jsonl*; do tail -n "$2" -- "$each"; done"""
 
 
 @dataclass(frozen=True)
