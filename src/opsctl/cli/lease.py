@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,6 +76,8 @@ def break_(
     if not reason.strip():
         raise UsageError("--reason is empty", why="it goes into the audit", next=f"{context.command_line} 'it hangs'")
 
+    asking = threading.Lock()  # several droplets: one question at a time
+
     def one(session: Session) -> DropletResult[LeaseBreak]:
         from opsctl.jobs.call import STATE_DIR
         from opsctl.jobs.lease import break_lease, describe, of_scope, read
@@ -83,7 +86,8 @@ def break_(
         if dry_run:
             return DropletResult(session.droplet.name, LeaseBreak(before, False, reason.strip()))
         if before.state == "held":
-            context.confirm(_question(session.droplet.name, before, describe(before)))
+            with asking:
+                context.confirm(_question(session.droplet.name, before, describe(before)))
         done = break_lease(
             session.host, before, _entry(context), reason.strip(), state_dir=STATE_DIR, cancel=session.cancel
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from opsctl.model.cancel import Cancel
-from opsctl.model.errors import LeaseHeld, OpsError, StepFailed, UsageError
+from opsctl.model.errors import DeadlineExceeded, Interrupted, LeaseHeld, OpsError, StepFailed, UsageError
 from opsctl.model.events import Outcome, StepEnded, StepStarted, StepWaiting
 from opsctl.model.lease import LeaseBreak, LeaseReport, LeaseState
 from opsctl.model.ports import Reporter, Shell
@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 _READ_TIMEOUT = 15.0  # s
 _BREAK_TIMEOUT = 30.0
+_STEP = "lease"
 _EVERY = 1.0  # s between two looks at a held lease
 _SAY_EVERY = 15.0
 
@@ -61,40 +62,49 @@ class Patience:
 
     def over(self, attempt: Callable[[], T], shell: Shell, *, cancel: Cancel) -> T:
         """Do it as soon as nobody holds the lease; each attempt plans anew. Raises LeaseHeld when time is up."""
-        bound = cancel.child(self.seconds)
+        bound: Cancel | None = None  # from when it was first refused: connecting and planning take their own time
         while True:
             try:
                 return attempt()
             except LeaseHeld as held:
                 if self.seconds <= 0:
                     raise
+                bound = bound or cancel.child(self.seconds)
                 self._wait(shell, held, bound)
 
     def _wait(self, shell: Shell, held: LeaseHeld, bound: Cancel) -> None:
-        step, began, said = "lease", time.monotonic(), -_SAY_EVERY
-        self.reporter.emit(StepStarted(self.droplet, step, f"wait for the lease of {self.droplet}"))
+        began, said = time.monotonic(), -_SAY_EVERY
+        self.reporter.emit(StepStarted(self.droplet, _STEP, f"wait for the lease of {self.droplet}"))
+
+        def over(outcome: Outcome, detail: str) -> None:
+            self.reporter.emit(StepEnded(self.droplet, _STEP, outcome, time.monotonic() - began, detail))
+
         try:
-            while not bound.wait(_EVERY):
-                state = self._held(shell, held.scope, bound)
-                if state is None:
-                    self.reporter.emit(
-                        StepEnded(self.droplet, step, Outcome.UNCHANGED, time.monotonic() - began, "the lease is free")
-                    )
-                    return
+            while (state := self._held(shell, held.scope, bound)) is not None:
                 if time.monotonic() - began - said >= _SAY_EVERY:
                     said = time.monotonic() - began
-                    text = f"the lease is held by {describe(state)}"
-                    self.reporter.emit(StepWaiting(self.droplet, step, text))
-        except BaseException:
-            self.reporter.emit(StepEnded(self.droplet, step, Outcome.SKIPPED, time.monotonic() - began, "interrupted"))
+                    self.reporter.emit(StepWaiting(self.droplet, _STEP, f"the lease is held by {describe(state)}"))
+                if bound.wait(_EVERY):
+                    bound.check()
+        except DeadlineExceeded:
+            if not bound.expired:
+                over(Outcome.FAILED, "the droplet did not answer")
+                raise
+            over(Outcome.FAILED, f"still held after {show_duration(self.seconds)}")
+            why = f"{held.info.why}; waited {show_duration(self.seconds)} for it"
+            raise LeaseHeld(held.info.what, why=why, next=held.info.next.partition("   (")[0]) from None
+        except Interrupted as stopped:
+            over(Outcome.SKIPPED, "interrupted")
+            raise Interrupted(
+                "interrupted while waiting for the lease",
+                signum=int(stopped.exit_code) - 128,
+                why="nothing was begun",
+                next=f"opsctl lease show -d {self.droplet}",
+            ) from None
+        except OpsError as error:
+            over(Outcome.FAILED, error.info.what)
             raise
-        waited = "interrupted" if bound.cancelled else f"still held after {show_duration(self.seconds)}"
-        self.reporter.emit(StepEnded(self.droplet, step, Outcome.FAILED, time.monotonic() - began, waited))
-        if bound.cancelled:
-            bound.check()
-        info = held.info
-        why = f"{info.why}; waited {show_duration(self.seconds)} for it"
-        raise LeaseHeld(info.what, why=why, next=info.next.partition("   (")[0])
+        over(Outcome.UNCHANGED, "the lease is free")
 
     def _held(self, shell: Shell, scope: str, bound: Cancel) -> LeaseState | None:
         """The lease while somebody has it."""
