@@ -114,7 +114,7 @@ def deploy(
     def job(call: Call) -> DropletResult[Deployed]:
         from opsctl.jobs.deploy import deploy as bring
         from opsctl.jobs.deploy import known_files
-        from opsctl.jobs.deploy_plan import Options
+        from opsctl.jobs.deploy_options import Options
         from opsctl.jobs.deploy_source import folder_of, in_place, pushed
         from opsctl.model.deploy import Source
 

@@ -60,7 +60,7 @@ def rollback(
         raise typer.Exit(show_list(context, as_json=as_json))
 
     def job(call: Call) -> DropletResult[Deployed]:
-        from opsctl.jobs.deploy_plan import Options
+        from opsctl.jobs.deploy_options import Options
         from opsctl.jobs.rollback import rollback as bring_back
 
         options = Options(

@@ -87,7 +87,8 @@ git() { command git -c safe.directory='*' -C "$top" "$@"; }
 export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND='ssh -oBatchMode=yes -oConnectTimeout=15'
 now=$(git rev-parse HEAD)
 [ "$now" = "$was" ] || [ "$now" = "$want" ] || { echo "HEAD of $top has moved to $now" >&2; exit 86; }
-git cat-file -e "$want^{commit}" 2>/dev/null || timeout 90 git fetch -q "$remote" "$ref" >&2 || exit 1
+git cat-file -e "$want^{commit}" 2>/dev/null ||
+  timeout 90 git -c safe.directory='*' -C "$top" fetch -q "$remote" "$ref" >&2 || exit 1
 # A lock that nobody holds is what a killed checkout left; the lease keeps other runs of opsctl away.
 lock=$(git rev-parse --git-path index.lock); case $lock in /*) ;; *) lock=$top/$lock ;; esac
 [ ! -e "$lock" ] || pgrep -x git >/dev/null || rm -f -- "$lock"

@@ -57,9 +57,9 @@ class DockerDeployer(DockerEngine):
         """As Deployer.begin_release."""
         return self._with_releases(deploy_scripts.BEGIN, release, meta)
 
-    def begin_rollback(self, release: str) -> Script:
+    def begin_rollback(self, release: str, restart: Sequence[str]) -> Script:
         """As Deployer.begin_rollback."""
-        return self._with_releases('release_back "$state" "$1"\n', release)
+        return self._with_releases('release_back "$state" "$*"\n', release, *restart)
 
     def put_files(self, bundle: Bundle, olds: Mapping[str, str]) -> Script:
         """As Deployer.put_files."""

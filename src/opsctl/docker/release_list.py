@@ -10,14 +10,14 @@ from opsctl.model.deploy import Release, ReleaseImage
 
 def parse_releases(text: str) -> tuple[Release, ...]:
     """The listing of `releases_list`, the newest first; a line that is none is left out."""
-    current, back, now = "", "", dict[str, str]()
+    current, back, now = "", list[str](), dict[str, str]()
     found: list[dict[str, Any]] = []
     for line in text.splitlines():
         word, _, rest = line.partition(" ")
         if word == "current":
             current = rest.strip()
         elif word == "back":
-            back = rest.strip()
+            back = rest.split()
         elif word == "release":
             ident, _, status = rest.partition(" ")
             found.append({"id": ident, "status": status, "meta": {}, "images": [], "files": []})
@@ -35,11 +35,12 @@ def parse_releases(text: str) -> tuple[Release, ...]:
     return tuple(sorted(releases, key=lambda each: each.id, reverse=True))
 
 
-def _release(each: dict[str, Any], current: str, back: str, now: dict[str, str]) -> Release:
+def _release(each: dict[str, Any], current: str, back: list[str], now: dict[str, str]) -> Release:
     meta = each["meta"]
     files = [row for row in each["files"] if len(row) == 5]
     is_current = each["id"] == current
     changed = [row for row in files if is_current and now.get(row[4], "") != row[3]]
+    is_back = back[:1] == [each["id"]]
     return Release(
         id=each["id"],
         status="done" if each["status"] == "done" else "begun",
@@ -53,8 +54,9 @@ def _release(each: dict[str, Any], current: str, back: str, now: dict[str, str])
         images=tuple(each["images"]),
         files=tuple(row[4] for row in files),
         up=tuple(str(name) for name in meta.get("up") or ()),
+        restart=tuple(back[1:] if is_back else map(str, meta.get("restart") or ())),
         git={str(key): str(value) for key, value in (meta.get("git") or {}).items()},
-        back=each["id"] == back,
+        back=is_back,
         moved=tuple(row[4] for row in changed if row[1] != "env"),
         moved_env=tuple(row[4] for row in changed if row[1] == "env"),
     )

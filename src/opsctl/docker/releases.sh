@@ -54,18 +54,19 @@ release_done() {
   (umask 077; printf 'done\n' >"$1/releases/$2/status" && printf '%s\n' "$2" >"$1/releases/current.part" &&
     mv -f "$1/releases/current.part" "$1/releases/current" && sync "$1/releases/current" && rm -f "$1/releases/back")
 }
-# $1 state, $2 id: a rollback to it has begun
+# $1 state, $2 id and what must be started anew: a rollback to it has begun
 release_back() {
   (umask 077; printf '%s\n' "$2" >"$1/releases/back.part" && mv -f "$1/releases/back.part" "$1/releases/back" &&
     sync "$1/releases/back")
 }
 # $1 state, $2 how many to keep: unfinished ones and the oldest finished ones go, with their tags; never the current
 releases_prune() {
-  local root=$1/releases dir id current kept=0 tag
+  local root=$1/releases dir id current kept=0 tag back=
   current=$(cat "$root/current" 2>/dev/null)
+  [ ! -e "$root/back" ] || read -r back _ <"$root/back"
   while read -r dir; do
     id=${dir##*/}
-    [ "$id" != "$current" ] && [ "$id" != "$(cat "$root/back" 2>/dev/null)" ] || { kept=$((kept + 1)); continue; }
+    [ "$id" != "$current" ] && [ "$id" != "$back" ] || { kept=$((kept + 1)); continue; }
     if [ "$(cat "$dir/status" 2>/dev/null)" = done ]; then kept=$((kept + 1)); [ "$kept" -gt "$2" ] || continue; fi
     for tag in $(docker image ls --format '{{.Repository}}:{{.Tag}}' "opsctl-release/$id"); do
       docker rmi "$tag" >/dev/null 2>&1

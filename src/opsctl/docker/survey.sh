@@ -24,10 +24,10 @@ stage_git() {
     ! { [[ $ref =~ ^[0-9a-f]{7,40}$ ]] && git cat-file -e "$ref^{commit}" 2>/dev/null; }; then
     # Into a place of its own: a look must not change the checkout.
     export GIT_OBJECT_DIRECTORY=$stage.git GIT_ALTERNATE_OBJECT_DIRECTORIES=$known
-    timeout 90 git -c fetch.writeCommitGraph=false fetch -q --no-tags --no-write-fetch-head --refmap= "$remote" "$ref" 2>"$stage/said" ||
+    timeout 90 git -c safe.directory='*' -C "$top" -c fetch.writeCommitGraph=false fetch -q --no-tags --no-write-fetch-head --refmap= "$remote" "$ref" 2>"$stage/said" ||
       { one=$(tail -1 "$stage/said"); printf 'git fetch %s %s: %s\n' "$remote" "$ref" "${one:-it failed}"; return 4; }
     while read -r hash path; do case $path in "refs/tags/$ref^{}") one=$hash; break ;; *) one=${one:-$hash} ;; esac
-    done < <(timeout 60 git ls-remote "$remote" "refs/heads/$ref" "refs/tags/$ref" "refs/tags/$ref^{}" | sort -k2)
+    done < <(timeout 60 git -c safe.directory='*' -C "$top" ls-remote "$remote" "refs/heads/$ref" "refs/tags/$ref" "refs/tags/$ref^{}" | sort -k2)
     hash=$(git rev-parse -q --verify "${one:-$ref}^{commit}") || { echo "there is no $ref in $remote"; return 4; }
   else
     hash=$(git rev-parse -q --verify "$ref^{commit}") || { echo "there is no $ref in $top"; return 4; }

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import cast
 
 from opsctl.jobs.call import Call, carry_out
-from opsctl.jobs.deploy_plan import DeployPlan, Options, plan_deploy
+from opsctl.jobs.deploy_options import DeployPlan, Options
+from opsctl.jobs.deploy_plan import plan_deploy
 from opsctl.jobs.deploy_refuse import (
     moves,
     refuse_checkout,

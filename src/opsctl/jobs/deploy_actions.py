@@ -26,6 +26,7 @@ class Adopt(Action):
 
     kind: ClassVar[str] = "adopt"
     files: tuple[tuple[str, str], ...]  # kind, path
+    git: dict[str, str] = field(default_factory=dict)  # the clean checkout that they are
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Begin(Action):
     up: tuple[str, ...]
     git: dict[str, str] = field(default_factory=dict)
     release: str = ""  # an older one, to go back to
+    restart: tuple[str, ...] = ()  # what must be started anew for the files it has mounted
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from opsctl.jobs.deploy_actions import (
@@ -20,6 +20,7 @@ from opsctl.jobs.deploy_actions import (
 )
 from opsctl.jobs.deploy_drift import kept_files, mounted_changes, orphans, recreated
 from opsctl.jobs.deploy_images import retags, to_fetch
+from opsctl.jobs.deploy_options import DeployPlan, Options
 from opsctl.jobs.deploy_order import proved_last
 from opsctl.jobs.deploy_words import diffs, notes, said
 from opsctl.jobs.startup_actions import Expected, MemoryGate, Stop
@@ -27,39 +28,13 @@ from opsctl.jobs.startup_plan import Planned, plan
 from opsctl.jobs.startup_select import Options as StartOptions
 from opsctl.jobs.startup_select import by_dependency, one_shots, phase_of
 from opsctl.jobs.startup_steps import FindSql, expected
-from opsctl.model.deploy import Release, ServiceDiff, Source, Survey
+from opsctl.model.deploy import Release, Source, Survey
 from opsctl.model.engine import Container
 from opsctl.model.operate import DropletFacts
 from opsctl.model.plan import GuardFact, Plan, Step
 from opsctl.model.stack import Droplet, Service, Stack
 
-_BUILD_NEEDS = 400_000_000  # bytes; pip, npm and go take that much and more
 _LIVE = ("running", "restarting", "paused")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user asked of a deploy. `phase` brings up that far; seconds for `settle`; bytes for `build_memory`."""
-
-    pull: bool = False
-    build: bool = False
-    remove_orphans: bool = False
-    ignore_memory: bool = False
-    phase: int | None = None
-    settle: float = 0.0
-    build_memory: int = _BUILD_NEEDS
-    remove_keys: bool = False
-    data_moved: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class DeployPlan:
-    """A plan with what it stands on and what is worth saying."""
-
-    planned: Planned
-    services: tuple[ServiceDiff, ...]
-    orphans: tuple[str, ...]
-    facts_services: Mapping[str, str] = field(default_factory=dict)  # service → why recreated
 
 
 def plan_deploy(
@@ -94,7 +69,11 @@ class _Planner:
         self.images = dict(survey.images)
         turned = retags(survey, self.release, self.images)
         self.recreate = recreated(survey, self.images)
-        self.restart = {n: p for n, p in mounted_changes(survey).items() if n not in self.recreate and self._live(n)}
+        self.unfinished = self._unfinished()
+        stale = mounted_changes(survey)
+        # Its file may have been put by a run that was cut short before it was started anew.
+        stale |= dict.fromkeys(self.unfinished.restart if self.unfinished else (), "a file that it has mounted")
+        self.restart = {n: p for n, p in stale.items() if n not in self.recreate and self._live(n)}
         self.fetch = to_fetch(
             survey,
             self.stack,
@@ -106,7 +85,6 @@ class _Planner:
         )
         self.maybe = {name for names in self.fetch.values() for name in names if self.facts.of(name) is not None}
         self.maybe -= set(self.recreate)
-        self.unfinished = next((r for r in survey.releases[:1] if r.status == "begun" and not r.current), None)
         up = self._up()
         started = plan(
             self._facts_as_if(up),
@@ -138,14 +116,20 @@ class _Planner:
         else:
             steps = tuple(body)
         said_already = tuple(note for note in started.notes if "differs from the compose file" not in note)
-        removing = self.options.remove_orphans
-        more = notes(survey, self.source, self.recreate, rest, self.unfinished, removing=removing)
+        removing, cut = self.options.remove_orphans, None if self.release else self.unfinished
+        more = notes(survey, self.source, self.recreate, rest, cut, removing=removing)
         return DeployPlan(
             Planned(Plan(command, steps), (*said_already, *more)),
             diffs(survey, self.recreate, self.restart, self.maybe, removing=self.options.remove_orphans),
             tuple(each.service for each in orphans(survey)),
             self.recreate,
         )
+
+    def _unfinished(self) -> Release | None:
+        """The run that was cut short, if the last one was."""
+        back = [each for each in self.survey.releases if each.back]
+        newest = self.survey.releases[:1]
+        return next((each for each in (*back, *newest) if each.back or (each.status == "begun")), None)
 
     # Which services
 
@@ -203,8 +187,10 @@ class _Planner:
     def _adopt(self) -> Step:
         model = self.survey.old_model or self.survey.model
         raw = self.survey.old_raw or self.survey.raw
-        files = kept_files(self.survey, model, raw)
-        return Step("adopt", "keep what is there now as a release", Adopt(files))
+        files, checkout = kept_files(self.survey, model, raw), self.survey.checkout
+        clean = checkout is not None and not checkout.dirty and self.source.kind == "ref"
+        git = {"top": checkout.top, "commit": checkout.now} if checkout and clean else {}
+        return Step("adopt", "keep what is there now as a release", Adopt(files, git))
 
     def _add(self, step: Step) -> None:
         before = (self.head[-1].id,) if self.head else ()
@@ -220,9 +206,15 @@ class _Planner:
             git = {"top": survey.checkout.top, "commit": survey.checkout.commit, "ref": self.source.ref}
         names = tuple(each.name for each in up)
         if self.release is None:
-            self._add(Step("begin", "write the new release down", Begin(said(self.source), names, git)))
+            self._add(
+                Step(
+                    "begin",
+                    "write the new release down",
+                    Begin(said(self.source), names, git, restart=tuple(self.restart)),
+                )
+            )
         else:
-            begin = Begin("", names, {}, self.release.id)
+            begin = Begin("", names, {}, self.release.id, tuple(self.restart))
             self._add(Step("begin", f"write down that release {self.release.id} comes back", begin))
         self._files()
         if turned:

@@ -71,7 +71,7 @@ class DeployOperations(Operations):
             Finish.kind: Handler(self._finish),
         }
 
-    def _meta(self, source: str, up: tuple[str, ...], git: Mapping[str, str]) -> str:
+    def _meta(self, source: str, up: tuple[str, ...], git: Mapping[str, str], restart: tuple[str, ...] = ()) -> str:
         entry = self._call.entry
         return json.dumps(
             {
@@ -83,6 +83,7 @@ class DeployOperations(Operations):
                 "opsctl": entry.version,
                 "source": source,
                 "up": list(up),
+                "restart": list(restart),
                 "git": dict(git),
             },
             separators=(",", ":"),
@@ -120,7 +121,7 @@ class DeployOperations(Operations):
         # Sorts right before the release of this run, which ends in random digits.
         name = f"{self.release.rpartition('-')[0]}-0"
         running = tuple(each.service for each in self._facts.containers if each.service and each.status == "running")
-        meta = self._meta("what was there", running, {})
+        meta = self._meta("what was there", running, action.git)
         self._must(
             batch.change(self._deployer.keep_release(name, action.files, meta=meta, adopt=True), timeout=_KEEP),
             "the state that is there could not be kept, and so nothing was changed",
@@ -131,10 +132,10 @@ class DeployOperations(Operations):
         (step,) = batch.steps
         action = step.action
         assert isinstance(action, Begin)
-        meta = self._meta(action.source, action.up, action.git)
+        meta = self._meta(action.source, action.up, action.git, action.restart)
         script = self._deployer.begin_release(self.release, meta=meta)
         if action.release:
-            script = self._deployer.begin_rollback(action.release)
+            script = self._deployer.begin_rollback(action.release, action.restart)
         self._must(batch.change(script, timeout=_FILES), "it could not be written down, and so nothing was changed")
         batch.done(step, Outcome.CHANGED, f"release {action.release or self.release}")
 

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any, cast
 
 from opsctl.jobs.call import Call, carry_out
-from opsctl.jobs.deploy import error_of, release_id
+from opsctl.jobs.deploy import error_of, release_id, without_gone
 from opsctl.jobs.deploy_actions import Put
 from opsctl.jobs.deploy_drift import recreated
 from opsctl.jobs.deploy_steps import DeployOperations
@@ -88,7 +88,7 @@ def _edit(
     need = tuple(recreated(after, after.images))
     if call.dry_run:
         return DropletResult(call.droplet.name, EnvChanged(True, path, name, verb, need, None))
-    stack = merged(call, after.facts)
+    stack = merged(without_gone(call, after)[0], after.facts)
     name_of_run = release_id(call.entry.run_id)
     operations = DeployOperations(call, engine, plan, after.facts, stack, source, name_of_run)
     run = carry_out(call, plan, operations.handlers(), changes=True)

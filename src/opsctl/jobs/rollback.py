@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import cast
 
 from opsctl.jobs.call import Call
-from opsctl.jobs.deploy import execute, refuse
-from opsctl.jobs.deploy_plan import Options, plan_deploy
+from opsctl.jobs.deploy import execute, refuse, with_notes, without_gone
+from opsctl.jobs.deploy_options import Options
+from opsctl.jobs.deploy_plan import plan_deploy
 from opsctl.jobs.releases import read_releases
 from opsctl.jobs.startup import find_sql, merged
 from opsctl.model.deploy import Deployed, Deployer, FileKind, Release, Source
@@ -31,6 +32,7 @@ def rollback(call: Call, wanted: str, options: Options, *, with_env: bool = Fals
     refuse(call, survey, source, options)
     # The survey's own look at it knows whether its files have been changed since.
     release = next(each for each in survey.releases if each.id == release.id)
+    call, left = without_gone(call, survey)
     stack = merged(call, survey.facts)
     made = plan_deploy(
         survey,
@@ -42,7 +44,7 @@ def rollback(call: Call, wanted: str, options: Options, *, with_env: bool = Fals
         release=release,
         find_sql=lambda name: find_sql(stack, name),
     )
-    return execute(call, survey, made, source, release)
+    return execute(call, survey, with_notes(made, left), source, release)
 
 
 def choose(releases: tuple[Release, ...], wanted: str) -> Release:

@@ -95,6 +95,7 @@ class Release:
     images: tuple[ReleaseImage, ...]
     files: tuple[str, ...]
     up: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()  # what must be started anew, should the run not come to its end
     git: Mapping[str, str] = field(default_factory=dict)
     moved: tuple[str, ...] = ()  # of the current one: files that have changed since, env files apart
     moved_env: tuple[str, ...] = ()
@@ -135,7 +136,7 @@ class Deployer(Operator, Protocol):
         """Write a release down before its first change."""
         ...
 
-    def begin_rollback(self, release: str) -> Script:
+    def begin_rollback(self, release: str, restart: Sequence[str]) -> Script:
         """Write down that a rollback to this release begins."""
         ...
 
