@@ -18,6 +18,7 @@ from opsctl.cli.process import question as asked
 from opsctl.jobs.call import STATE_DIR, Call
 from opsctl.jobs.playbook import Setting
 from opsctl.jobs.playbook_place import Place
+from opsctl.jobs.recover_link import Link, Means
 from opsctl.model.errors import ConfigError
 from opsctl.model.events import Event
 from opsctl.model.ports import Reporter
@@ -105,6 +106,27 @@ def _place(context: Context, session: Session, reporter: Reporter) -> Place:
         call = call_of(context, session, reporter, dry_run=dry_run, ahead=False, run_id=run_id)
         return replace(call, entry=replace(call.entry, command=again, name="playbook"), resumable=False)
 
+    def rescue(run_id: str, again: str, dry_run: bool) -> Means:
+        @contextmanager
+        def connect() -> Iterator[Link]:
+            with context.session(session.droplet) as own:
+                call = call_of(context, own, reporter, ahead=False, run_id=run_id)
+                entry = replace(call.entry, command=again, name="playbook")
+                yield Link(replace(call, entry=entry, resumable=False), own.reads, own.why)
+
+        return Means(
+            droplet=session.droplet,
+            stack=session.stack,
+            connect=connect,
+            knock=session.knock,
+            cloud=lambda: session.cloud,
+            ask=lambda _: True,  # the playbook has asked already, where it wants to
+            entry=make_call(run_id, again, dry_run).entry,
+            reporter=reporter,
+            cancel=session.cancel,
+            state_dir=STATE_DIR,
+        )
+
     return Place(
         droplet=session.droplet,
         stack=session.stack,
@@ -113,9 +135,13 @@ def _place(context: Context, session: Session, reporter: Reporter) -> Place:
         engine=session.engine,
         memory=session.memory,
         why=session.why,
+        deployer=session.deployer,
+        evidence=session.evidence,
+        knock=session.knock,
         cloud=lambda: session.cloud,
         cancel=session.cancel,
         make_call=make_call,
+        rescue=rescue,
         patiently=lambda attempt: patiently(context, session, reporter, attempt),
     )
 

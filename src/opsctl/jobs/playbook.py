@@ -26,6 +26,7 @@ from opsctl.model.ports import Reporter
 from opsctl.model.stackfile_problem import Problem, nearest
 from opsctl.spine.audit import Entry
 
+_KNOCK = 5.0  # s
 _OVER: tuple[State, ...] = ("done", "rolled back")
 
 
@@ -214,7 +215,7 @@ def _desk(setting: Setting, book: Playbook, *, verb: str = "resume") -> Desk:
         run=setting.entry.run_id,
         places=setting.places,
         jobs=JOBS,
-        checks=Checks(JOBS, setting.reveal),
+        checks=Checks(JOBS, setting.reveal, away=book.may_be_down),
         keeper=keeper,
         past=past,
         reporter=setting.reporter,
@@ -272,8 +273,10 @@ def _check(setting: Setting, book: Playbook) -> None:
     if problems:
         raise error_of(problems, book.name)
     for droplet in dict.fromkeys(step.droplet for step in book.steps):
+        place = setting.places(droplet)
+        if book.may_be_down and not place.knock(setting.cancel.child(_KNOCK)):
+            continue
         try:
-            place = setting.places(droplet)
             facts = place.facts()
         except UnreachableError:
             if book.may_be_down:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from opsctl.jobs.gates_once import ask
 from opsctl.jobs.playbook_place import Answer, Jobs, Order, Place
 from opsctl.model.engine import ProbeSpec, StackFacts
-from opsctl.model.errors import DeadlineExceeded, Interrupted, StepFailed
+from opsctl.model.errors import DeadlineExceeded, Interrupted, StepFailed, UnreachableError
 from opsctl.model.playbook import Check
 from opsctl.model.secret import Secret
 from opsctl.model.stack import Gate
@@ -29,9 +30,10 @@ _LONGEST = 1 << 20  # bytes of an answer that are looked at
 class Checks:
     """All the checks of one run. `patient`: ask until `within` is over; else one look, for what is so now."""
 
-    def __init__(self, jobs: Jobs, reveal: Reveal) -> None:
+    def __init__(self, jobs: Jobs, reveal: Reveal, *, away: bool = False) -> None:
         self._jobs = jobs
         self._reveal = reveal
+        self._away = away  # the droplet may be down: what cannot be asked does not hold
 
     def first_wrong(
         self, place: Place, checks: Sequence[Check], *, patient: bool, tell: Tell = lambda _: None
@@ -49,7 +51,7 @@ class Checks:
         end = time.monotonic() + within
         last = ""
         while True:
-            answer = self._once(place, check, max(_ONCE, within), patient=patient, tell=tell)
+            answer = self._look(place, check, max(_ONCE, within), patient=patient, tell=tell)
             if not answer.holds and answer.seen != last:
                 last = answer.seen
                 tell(last)
@@ -58,8 +60,24 @@ class Checks:
             if place.cancel.wait(_PAUSE):
                 place.cancel.check(str(check))
 
-    def _once(self, place: Place, check: Check, patience: float, *, patient: bool, tell: Tell) -> Answer:
+    def _look(self, place: Place, check: Check, patience: float, *, patient: bool, tell: Tell) -> Answer:
         place.cancel.check(str(check))
+        wanted = not check.negated
+        if check.kind == "reachable":
+            answers = place.knock(place.cancel.child(_ONCE))
+            holds = answers == bool(check.values["reachable"])
+            return Answer(check, holds is wanted, "answers" if answers else "does not answer")
+        if self._away and not place.knock(place.cancel.child(_ONCE)):
+            return Answer(check, check.negated, f"{place.droplet.name} does not answer")
+        try:
+            answer = self._once(place, check, patience, patient=patient, tell=tell)
+        except UnreachableError as error:
+            if not self._away:
+                raise
+            return Answer(check, check.negated, error.info.what)
+        return replace(answer, holds=answer.holds is wanted)
+
+    def _once(self, place: Place, check: Check, patience: float, *, patient: bool, tell: Tell) -> Answer:
         match check.kind:
             case "http":
                 holds, seen = self._http(place, check)

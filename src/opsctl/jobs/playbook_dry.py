@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from opsctl.jobs.playbook_place import Order
 from opsctl.jobs.playbook_run import Finished
-from opsctl.jobs.playbook_step import Desk, settled
+from opsctl.jobs.playbook_step import Desk, said, settled
 from opsctl.model.errors import ErrorInfo, ExitCode, Interrupted, OpsError, worst
 from opsctl.model.events import Outcome
 from opsctl.model.playbook import Late, PlayStep
@@ -46,8 +46,6 @@ def _step(desk: Desk, step: PlayStep, after: tuple[str, ...]) -> StepReport:
     ended = desk.past.ended.get(step.id, "")
     if ended in ("changed", "unchanged", "approved", "skipped"):
         return desk.report(step, "skipped" if ended == "skipped" else "unchanged", "was done before")
-    if step.approve:
-        return desk.report(step, "would ask", step.approve)
     try:
         return _look(desk, step, after)
     except Interrupted:
@@ -62,14 +60,16 @@ def _look(desk: Desk, step: PlayStep, after: tuple[str, ...]) -> StepReport:
     place = desk.places(step.droplet)
     wrong = desk.checks.first_wrong(place, step.precondition, patient=False)
     if wrong is not None:
-        said = f"{wrong.check}: {wrong.seen}"
+        told = said(wrong)
         if after:
-            return desk.report(step, "unknown", f"does not hold yet, {', '.join(after)} may make it so: {said}")
+            return desk.report(step, "unknown", f"does not hold yet, {', '.join(after)} may make it so: {told}")
         if step.otherwise == "skip":
-            return desk.report(step, "skipped", f"not needed: {said}")
+            return desk.report(step, "skipped", f"not needed: {told}")
         desk.codes[step.id] = ExitCode.GATE
         error = ErrorInfo("playbook-check", f"step {step.id} cannot begin: {wrong.check}", wrong.seen, "opsctl status")
-        return desk.report(step, "failed", said, error=error)
+        return desk.report(step, "failed", told, error=error)
+    if step.approve:
+        return desk.report(step, "would ask", step.approve)
     wrong = desk.checks.first_wrong(place, step.probe, patient=False)
     if step.call is None:
         if wrong is None:

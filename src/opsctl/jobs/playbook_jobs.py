@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
-from opsctl.jobs.playbook_place import Done, Job, Jobs, Order, Perform, from_changed
+from opsctl.jobs.playbook_place import Done, Job, Jobs, Order, Perform, Place, from_changed
+from opsctl.model.deploy import Deployed
+from opsctl.model.errors import ErrorInfo, ExitCode
 from opsctl.model.events import Outcome
 from opsctl.model.playbook import JobSpec, Parameter
+from opsctl.model.result import DropletResult
 from opsctl.model.units import show_size
 
 _IGNORE = Parameter("switch", "Start what does not fit, too.")
@@ -59,6 +64,99 @@ def _memory(order: Order) -> Done:
     return Done(Outcome.UNCHANGED, f"{room}, {len(seen.findings)} findings")
 
 
+def _recover(order: Order) -> Done:
+    from opsctl.jobs.recover import recover
+    from opsctl.jobs.recover_link import Wishes
+    from opsctl.model.recovery import Rung
+
+    wishes = Wishes(
+        up_to=Rung(order.get("up_to")),
+        optimal=order.get("optimal", False),
+        dry_run=order.dry_run,
+        within=order.get("within", 300.0),
+        ignore_memory=order.get("ignore_memory", False),
+    )
+    result = recover(order.place.rescue(order.run_id, order.again, order.dry_run), wishes)
+    found = result.result
+    if found is None or result.exit_code is not ExitCode.DONE:
+        return Done(Outcome.FAILED, "", result.error, result.exit_code)
+    titles = tuple(each.title for each in found.climbs)
+    moved = bool(titles) if order.dry_run else any(each.outcome is Outcome.CHANGED for each in found.climbs)
+    detail = "" if order.dry_run else "; ".join(titles) or "nothing had to be done"
+    return Done(Outcome.CHANGED if moved else Outcome.UNCHANGED, detail, plan=titles if order.dry_run else ())
+
+
+def _deploy(order: Order) -> Done:
+    from opsctl.jobs.deploy import deploy, known_files
+    from opsctl.jobs.deploy_options import Options
+    from opsctl.jobs.deploy_source import folder_of, in_place, pushed
+    from opsctl.model.deploy import Source
+
+    call = replace(order.call, engine=order.place.deployer)
+    known = known_files(call)
+    folder = folder_of(call.droplet, order.get("into", ""), known)
+    source = in_place(folder)
+    if order.get("push"):
+        source = pushed(Path(order.get("push")), folder, known)
+    elif order.get("ref"):
+        source = Source("ref", folder, ref=order.get("ref"))
+    options = Options(
+        pull=order.get("pull", False),
+        build=order.get("build", False),
+        remove_orphans=order.get("remove_orphans", False),
+        ignore_memory=order.get("ignore_memory", False),
+        phase=order.get("phase"),
+        settle=order.get("settle", 0.0),
+    )
+    back = order.get("rollback_on_failure", False)
+    return _deployed(deploy(call, source, options, rollback_on_failure=back))
+
+
+def _release_before(place: Place) -> Mapping[str, str]:
+    """The release in force, which an undo goes back to; none where nothing was ever deployed."""
+    from opsctl.jobs.releases import read_releases
+
+    call = replace(place.make_call("", "", True), engine=place.deployer)
+    return {"release": next((each.id for each in read_releases(call) if each.current), "")}
+
+
+def _rollback(order: Order) -> Done:
+    from opsctl.jobs.deploy_options import Options
+    from opsctl.jobs.releases import read_releases
+    from opsctl.jobs.rollback import rollback
+
+    call = replace(order.call, engine=order.place.deployer)
+    if not read_releases(call):
+        return Done(Outcome.UNCHANGED, "no release is kept: nothing was deployed")
+    options = Options(
+        remove_orphans=order.get("remove_orphans", False), ignore_memory=order.get("ignore_memory", False)
+    )
+    return _deployed(rollback(call, order.get("release", ""), options, with_env=order.get("with_env", False)))
+
+
+def _deployed(result: DropletResult[Deployed]) -> Done:
+    changed = result.result.changed if result.result else None
+    done = from_changed(DropletResult(result.name, changed, result.error, result.exit_code))
+    kept = result.result.release if result.result else ""
+    return replace(done, detail=f"release {kept}: {done.detail}") if kept and done.error is None else done
+
+
+def _validate(order: Order) -> Done:
+    from opsctl.jobs.validate import Terms, chosen, validate
+
+    place = order.place
+    fresh = order.get("fresh", False)
+    terms = Terms(order.get("within", 90.0 if fresh else 0.0), fresh)
+    wanted = chosen(place.stack, order.get("probes", ()))
+    found = validate(place.host, place.evidence, wanted, terms, cancel=place.cancel)
+    failed = [each for each in found.probes if not each.passed]
+    if not failed:
+        return Done(Outcome.UNCHANGED, "; ".join(f"{each.name}: {each.said}" for each in found.probes))
+    names = ", ".join(each.name for each in failed)
+    error = ErrorInfo("probe-failed", f"probes that did not pass: {names}", failed[0].said, f"opsctl validate {names}")
+    return Done(Outcome.FAILED, f"{names}: {failed[0].said}", error, ExitCode.GATE)
+
+
 def _job(
     name: str,
     about: str,
@@ -67,8 +165,9 @@ def _job(
     *,
     changes: bool = True,
     away: bool = False,
+    before: Callable[[Place], Mapping[str, str]] | None = None,
 ) -> Job:
-    return Job(JobSpec(name, about, parameters or {}, changes, away), perform)
+    return Job(JobSpec(name, about, parameters or {}, changes, away), perform, before)
 
 
 _ALL = (
@@ -98,6 +197,60 @@ _ALL = (
         "Stop and start one service, and prove that it is back.",
         _restart,
         {"service": Parameter("service", "Which.", required=True), "ignore_memory": _IGNORE},
+    ),
+    _job(
+        "recover",
+        "Bring a droplet back, with the mildest step that helps.",
+        _recover,
+        {
+            "up_to": Parameter(
+                "text", "Go no further than this.", True, ("service", "fallback", "reboot", "power-cycle")
+            ),
+            "optimal": Parameter("switch", "All phases, not only what must run."),
+            "within": Parameter("duration", "How long a boot may take."),
+            "ignore_memory": _IGNORE,
+        },
+        away=True,
+    ),
+    _job(
+        "deploy",
+        "Bring compose file and configuration to a droplet, and recreate what changed.",
+        _deploy,
+        {
+            "ref": Parameter("text", "Fetch and check out in the droplet's checkout."),
+            "push": Parameter("text", "Put this folder's files, or this file."),
+            "into": Parameter("text", "The folder where `push` puts them; else beside the compose file."),
+            "pull": Parameter("switch", "Pull images."),
+            "build": Parameter("switch", "Build on the droplet."),
+            "remove_orphans": Parameter("switch", "Remove containers of services that left the file."),
+            "phase": Parameter("whole", "Bring up to this phase; else what runs.", least=1),
+            "settle": Parameter("duration", "Watch that long at the end that nothing falls over."),
+            "rollback_on_failure": Parameter("switch", "Go back by itself when it fails."),
+            "ignore_memory": _IGNORE,
+        },
+        before=_release_before,
+    ),
+    _job(
+        "rollback",
+        "Bring back a release: compose file and images together.",
+        _rollback,
+        {
+            "release": Parameter("text", "Its id; else the one before."),
+            "with_env": Parameter("switch", "Bring back the env files of then, too."),
+            "remove_orphans": Parameter("switch", "Remove containers of services that it does not have."),
+            "ignore_memory": _IGNORE,
+        },
+    ),
+    _job(
+        "validate",
+        "Ask the probes of the stack file.",
+        _validate,
+        {
+            "probes": Parameter("texts", "Which; else all."),
+            "fresh": Parameter("switch", "Only what is newer than this call counts."),
+            "within": Parameter("duration", "Ask again that long until all have passed."),
+        },
+        changes=False,
     ),
     _job(
         "why",

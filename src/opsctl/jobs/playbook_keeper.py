@@ -23,6 +23,7 @@ from opsctl.spine import local_audit
 from opsctl.spine.audit import Entry
 from opsctl.spine.lease import Lease, hold
 
+_KNOCK = 5.0  # s
 _LAST_WORDS = 5.0  # s; what is written after Ctrl-C
 
 
@@ -110,6 +111,8 @@ class Keeper:
         return held[1].guard if held else None
 
     def _take(self, place: Place) -> None:
+        if self._may_be_down and not place.knock(place.cancel.child(_KNOCK)):
+            raise UnreachableError(f"{place.droplet.name} does not answer on its SSH port")
         stack = ExitStack()
         lease = stack.enter_context(
             hold(place.host, self._entry, scope="playbook", state_dir=self._state_dir, cancel=place.cancel)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from opsctl.jobs.call import Call
+from opsctl.jobs.recover_link import Means
 from opsctl.model.cancel import Cancel
 from opsctl.model.cloud import Cloud
+from opsctl.model.deploy import Deployer
 from opsctl.model.engine import StackFacts
 from opsctl.model.errors import ErrorInfo, ExitCode, Interrupted
 from opsctl.model.events import Outcome
@@ -16,6 +18,7 @@ from opsctl.model.memory_facts import MemoryReader
 from opsctl.model.operate import DropletFacts, Operator
 from opsctl.model.playbook import Check, JobSpec
 from opsctl.model.ports import Host, Shell
+from opsctl.model.probing import Evidence
 from opsctl.model.result import DropletResult
 from opsctl.model.run import Changed
 from opsctl.model.stack import Droplet, Stack
@@ -36,9 +39,13 @@ class Place:
     engine: Operator
     memory: MemoryReader
     why: WhyReader
+    deployer: Deployer
+    evidence: Evidence
+    knock: Callable[[Cancel], bool]
     cloud: Callable[[], Cloud]
     cancel: Cancel
     make_call: Callable[[str, str, bool], Call]  # run id, the command that goes on with it, dry run
+    rescue: Callable[[str, str, bool], Means]  # what `recover` works with: run id, command, dry run
     patiently: Callable[[Callable[[], Any]], Any]  # with --wait: again as soon as a held lease is free
 
     def facts(self) -> DropletFacts:
@@ -102,6 +109,7 @@ class Job:
 
     spec: JobSpec
     perform: Perform
+    before: Callable[[Place], Mapping[str, str]] | None = None  # what an undo has to know of the state before
 
 
 Jobs = Mapping[str, Job]

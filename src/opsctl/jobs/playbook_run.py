@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from opsctl.jobs.playbook_step import Desk, begin, ended, going_on, perform, undo
+from opsctl.jobs.playbook_step import Desk, begin, ended, going_on, perform, said, undo
 from opsctl.model.errors import ErrorInfo, ExitCode, Interrupted, OpsError, worst
 from opsctl.model.events import Note
 from opsctl.model.playbook import PlayStep
@@ -169,6 +169,11 @@ class Forward:
         begin(desk, step)
         try:
             wrong = desk.checks.first_wrong(desk.places(step.droplet), step.precondition, patient=True)
+            if wrong is not None and step.otherwise == "skip":
+                desk.keeper.write(event="end", step=step.id, outcome="skipped")
+                detail = f"not needed: {said(wrong)}"
+                self._reports[step.id] = ended(desk, desk.report(step, "skipped", detail))
+                return True
             if wrong is not None:
                 raise OpsError(f"step {step.id} cannot be asked yet: {wrong.check}", why=wrong.seen, next=desk.again)
             answer = True if step.id in self._approved else self._ask(step.approve)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from opsctl.jobs.playbook_checks import Checks
 from opsctl.jobs.playbook_keeper import Keeper
@@ -79,7 +81,7 @@ def perform(desk: Desk, step: PlayStep) -> StepReport:
         report = desk.report(step, "interrupted", "interrupted")
         _write_end(desk, step, report)
     except OpsError as error:
-        report = failed(desk, step, error)
+        report = failed(desk, step, error) if not step.may_fail else desk.report(step, "skipped", _no_help(error))
         _write_end(desk, step, report)
     return ended(desk, replace(report, seconds=time.monotonic() - began))
 
@@ -104,7 +106,7 @@ def _perform(desk: Desk, step: PlayStep) -> StepReport:
     wrong = desk.checks.first_wrong(place, step.precondition, patient=True, tell=lambda said: desk.tell(step, said))
     if wrong is not None:
         if step.otherwise == "skip":
-            report = desk.report(step, "skipped", f"not needed: {_said(wrong)}")
+            report = desk.report(step, "skipped", f"not needed: {said(wrong)}")
             desk.keeper.write(event="end", step=step.id, outcome="skipped", detail=report.detail)
             return report
         raise _not_so(step, wrong, "cannot begin")
@@ -130,7 +132,9 @@ def _look(desk: Desk, step: PlayStep, place: Place) -> StepReport:
 
 def _do(desk: Desk, step: PlayStep, call: Invocation, place: Place) -> StepReport:
     running = place.running() if step.undo and _is_late(step.undo) else ()
-    desk.keeper.write(event="begin", step=step.id, running=list(running))
+    before = desk.jobs[call.job].before
+    kept = dict(before(place)) if before and step.undo else {}
+    desk.keeper.write(event="begin", step=step.id, running=list(running), kept=kept)
     done = call_job(desk, call, place, f"{desk.run}-{step.id}")
     if done.interrupted:
         raise Interrupted(signum=desk.cancel.signum)
@@ -154,9 +158,13 @@ def call_job(desk: Desk, call: Invocation, place: Place, run_id: str) -> Done:
         return done
     desk.keeper.leave()
     try:
-        return job.perform(order)
-    finally:
-        desk.keeper.take()
+        done = job.perform(order)
+    except BaseException:
+        with suppress(OpsError):
+            desk.keeper.take()
+        raise
+    desk.keeper.take()
+    return done
 
 
 def undo(desk: Desk, step: PlayStep) -> StepReport:
@@ -210,12 +218,16 @@ def settled(
     if not late:
         return call
     found = desk.past.moved(step.id, place.running(), gone=gone)
-    values = {name: found[value.name] for name, value in late.items()}
-    return replace(call, arguments={**call.arguments, **values}) if any(values.values()) else None
+    kept = desk.past.kept.get(step.id, {})
+    values: dict[str, Any] = {
+        name: found[value.name] if value.name in found else kept.get(value.name, "") for name, value in late.items()
+    }
+    services = [values[name] for name, value in late.items() if value.name in found]
+    return None if services and not any(services) else replace(call, arguments={**call.arguments, **values})
 
 
 def _is_late(undo: Undo) -> bool:
-    return any(isinstance(value, Late) for value in undo.call.arguments.values())
+    return any(isinstance(each, Late) and each.name != "release" for each in undo.call.arguments.values())
 
 
 def _holds(desk: Desk, step: PlayStep, place: Place) -> bool:
@@ -226,8 +238,13 @@ def _write_end(desk: Desk, step: PlayStep, report: StepReport) -> None:
     desk.keeper.write(event="end", step=step.id, outcome=report.status, detail=report.detail)
 
 
-def _said(answer: Answer) -> str:
-    return f"{answer.check}: {answer.seen}"
+def _no_help(error: OpsError) -> str:
+    return f"did not help: {error.info.what}"
+
+
+def said(answer: Answer) -> str:
+    """Why a check does not hold."""
+    return answer.seen if answer.check.negated else f"{answer.check}: {answer.seen}"
 
 
 def _not_so(step: PlayStep, answer: Answer, what: str) -> GateFailed:

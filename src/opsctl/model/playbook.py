@@ -58,14 +58,19 @@ class Variable:
 
 @dataclass(frozen=True)
 class Check:
-    """One question with an answer: `kind` is http, service, sql, command, memory, oom or a job that only reads."""
+    """One question with an answer: `kind` is that of playbook_format.CHECKS, or a job that only reads."""
 
     kind: str
     values: Mapping[str, Any]
     line: int = 0
+    negated: bool = False
 
     def __str__(self) -> str:
         """What has to hold, in words."""
+        return f"not so: {self._words}" if self.negated else self._words
+
+    @property
+    def _words(self) -> str:
         values = self.values
         match self.kind:
             case "http":
@@ -80,6 +85,8 @@ class Check:
                 return f"`{' '.join(values['command'])}` succeeds in {values['in']}"
             case "memory":
                 return "the reserve of memory is available" if values["memory"] == 0 else "enough memory is available"
+            case "reachable":
+                return "the droplet answers"
             case "oom":
                 return "nothing was killed for memory"
         return " ".join([self.kind, *(f"{key}={value}" for key, value in values.items() if key != self.kind)])
@@ -100,11 +107,11 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Late:
-    """A value that is only known when a step is undone: which services the step started, or stopped."""
+    """A value that is only known when a step is undone: which services it started or stopped, what was in force."""
 
     name: str
 
-    NAMES: ClassVar[tuple[str, ...]] = ("started", "stopped")
+    KINDS: ClassVar[Mapping[str, Kind]] = {"started": "services", "stopped": "services", "release": "text"}
 
     def __str__(self) -> str:
         """As it is written."""
@@ -135,6 +142,7 @@ class PlayStep:
     probe: tuple[Check, ...] = ()
     always: bool = False  # the job decides what is done already; the probe only proves it afterwards
     undo: Undo | None = None
+    may_fail: bool = False  # what comes after it is tried all the same
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ STEP_KEYS = (
     "probe",
     "always",
     "undo",
+    "may_fail",
 )
 UNDO_KEYS = ("job", "probe")
 VAR_KEYS = ("type", "default", "about", "choices", "env")
@@ -58,6 +59,9 @@ CHECKS: Mapping[str, Mapping[str, Parameter]] = {
         "for": Parameter("duration", "For how long it is watched."),
         "every": Parameter("duration", "How often it is read meanwhile; 5s without."),
     },
+    "reachable": {
+        "reachable": Parameter("switch", "Whether the droplet answers over SSH.", required=True),
+    },
     "oom": {
         "oom": Parameter(
             "text", "`none`: no container of the stack was killed for memory.", required=True, choices=("none",)
@@ -71,7 +75,8 @@ def json_schema(jobs: Mapping[str, JobSpec]) -> dict[str, Any]:
     name = {"type": "string", "pattern": f"^{NAME}$"}
     reads = {name: job for name, job in jobs.items() if not job.changes}
     checks = [_check(kind, takes) for kind, takes in CHECKS.items()]
-    checks.append(_closed({"job": {"anyOf": [_call(job) for job in reads.values()] or [False]}}, ["job"]))
+    by_job = {"job": {"anyOf": [_call(job) for job in reads.values()]}, "not": _NOT}
+    checks.append(_closed(by_job, ["job"]))
     one_or_more = {"anyOf": [{"$ref": "#/$defs/check"}, {"type": "array", "items": {"$ref": "#/$defs/check"}}]}
     step = {
         "id": {**name, "description": "Its name, in `needs`, in --approve, in the state of a run."},
@@ -87,6 +92,7 @@ def json_schema(jobs: Mapping[str, JobSpec]) -> dict[str, Any]:
         "approve": {"type": "string", "description": "A question that a person has to say yes to; instead of a job."},
         "probe": {**one_or_more, "description": "What holds when it is done; where it holds before, it is unchanged."},
         "always": {"type": "boolean", "description": "Run the job even where the probe holds before."},
+        "may_fail": {"type": "boolean", "description": "What comes after it is tried even where it failed."},
         "undo": {
             **_closed({"job": {"$ref": "#/$defs/job"}, "probe": one_or_more}, ["job"]),
             "description": "How `opsctl playbook rollback` takes it back.",
@@ -115,6 +121,7 @@ def json_schema(jobs: Mapping[str, JobSpec]) -> dict[str, Any]:
     }
 
 
+_NOT = {"type": "boolean", "description": "It must not be so."}
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 _SHAPES: Mapping[Kind, dict[str, Any]] = {
     "whole": {"anyOf": [{"type": "integer"}, _VARIABLE]},
@@ -135,7 +142,8 @@ def _shape(parameter: Parameter) -> dict[str, Any]:
 
 def _check(kind: str, takes: Mapping[str, Parameter]) -> dict[str, Any]:
     required = [name for name, each in takes.items() if each.required]
-    return {**_closed({name: _shape(each) for name, each in takes.items()}, required), "title": kind}
+    properties = {name: _shape(each) for name, each in takes.items()}
+    return {**_closed({**properties, "not": _NOT}, required), "title": kind}
 
 
 def _call(job: JobSpec) -> dict[str, Any]:

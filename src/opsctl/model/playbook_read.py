@@ -107,8 +107,8 @@ class _Reader(Words):
 
     def _variable(self, name: str, entry: Any) -> Variable:
         path, line = ("vars", name), self._document.line(("vars", name))
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in Late.NAMES:
-            reserved = name in Late.NAMES
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in Late.KINDS:
+            reserved = name in Late.KINDS
             self._wrong(path, "the name is taken" if reserved else f"{name!r} is not a name", "a_word")
         entry = entry if isinstance(entry, dict) else {"type": entry}
         self._known(entry, path, VAR_KEYS)
@@ -182,8 +182,9 @@ class _Reader(Words):
             call=call,
             approve=" ".join(str(approve).split()),
             probe=probe,
-            always=self._always(entry, path),
+            always=self._is(entry, path, "always"),
             undo=self._undo(entry, path),
+            may_fail=self._is(entry, path, "may_fail"),
         )
 
     def _droplet(self, entry: dict[str, Any], path: Path) -> str:
@@ -211,10 +212,12 @@ class _Reader(Words):
             self._wrong(at, "there is no precondition", "a `precondition` that may not hold")
         return "skip" if value == "skip" else "stop"
 
-    def _always(self, entry: dict[str, Any], path: Path) -> bool:
-        value = entry.get("always", False)
+    def _is(self, entry: dict[str, Any], path: Path, key: str) -> bool:
+        value = entry.get(key, False)
         if not isinstance(value, bool):
-            self._wrong((*path, "always"), f"{value!r} is not allowed", "true or false")
+            self._wrong((*path, key), f"{value!r} is not allowed", "true or false")
+        if value is True and "job" not in entry:
+            self._wrong((*path, key), f"`{key}` without a job", "a step with a job")
         return value is True
 
     def _undo(self, entry: dict[str, Any], path: Path) -> Undo | None:

@@ -156,6 +156,7 @@ class Past:
     touched: set[str] = field(default_factory=set)  # steps of which anything may have been done
     running: dict[str, tuple[str, ...]] = field(default_factory=dict)  # step → what ran before it was first begun
     ran: dict[str, set[str]] = field(default_factory=dict)  # step → what ran when it had ended, each time
+    kept: dict[str, Mapping[str, str]] = field(default_factory=dict)  # step → what was so before it was first begun
     undone: set[str] = field(default_factory=set)
     state: State = "running"
     _open: set[str] = field(default_factory=set)
@@ -215,6 +216,7 @@ class Past:
         if step not in self.order:
             self.order.append(step)
             self.running[step] = tuple(line.get("running") or ())
+            self.kept[step] = dict(line.get("kept") or {})
 
     def _end(self, step: str, outcome: str, *, probed: bool) -> None:
         self.ended[step] = outcome

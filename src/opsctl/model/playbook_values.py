@@ -12,7 +12,7 @@ from opsctl.model.stackfile_problem import Path, nearest
 from opsctl.model.units import parse_duration, parse_size
 
 _REFERENCE = re.compile(r"\$(?:\$|\{(?P<name>[^}]*)\})")
-_WANTED: Mapping[Kind, str] = {
+WANTED: Mapping[Kind, str] = {
     "text": "a text",
     "texts": "a list of texts",
     "whole": "a whole number",
@@ -88,7 +88,7 @@ def _part(match: re.Match[str], path: Path, values: Mapping[str, Any], tell: Tol
 
 
 def _value(name: str, path: Path, values: Mapping[str, Any], tell: Told, *, late: bool) -> Any:
-    if name in Late.NAMES:
+    if name in Late.KINDS:
         if late:
             return Late(name)
         tell(path, f"${{{name}}} is known only when a step is undone", "it inside `undo`", "")
@@ -107,9 +107,11 @@ def typed(value: Any, parameter: Parameter) -> Any:
     """The value as what the parameter wants. Raises ValueError with what was expected."""
     found = value if isinstance(value, Late | Hidden) else _CONVERT[parameter.kind](value)
     if isinstance(found, Hidden) and parameter.kind != "secret":
-        raise ValueError(f"a secret may not stand here; {_WANTED[parameter.kind]} that may be shown")
-    if isinstance(found, Late) and parameter.kind != "services":
-        raise ValueError(f"{found} is a list of services; {_WANTED[parameter.kind]}")
+        raise ValueError(f"a secret may not stand here; {WANTED[parameter.kind]} that may be shown")
+    if isinstance(found, Late) and parameter.kind != Late.KINDS[found.name]:
+        raise ValueError(f"{found} is {WANTED[Late.KINDS[found.name]]}; {WANTED[parameter.kind]}")
+    if isinstance(found, Late):
+        return found
     if parameter.choices and found not in parameter.choices:
         raise ValueError(f"{found!r} is not known; one of {', '.join(parameter.choices)}")
     if parameter.least is not None and isinstance(found, int | float) and found < parameter.least:

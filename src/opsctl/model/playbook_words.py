@@ -7,7 +7,7 @@ from typing import Any
 
 from opsctl.model.playbook import Check, Invocation, JobSpec, Parameter
 from opsctl.model.playbook_format import CHECKS
-from opsctl.model.playbook_values import put_in, typed
+from opsctl.model.playbook_values import WANTED, put_in, typed
 from opsctl.model.stackfile_problem import Path, nearest
 from opsctl.model.stackfile_yaml import Document
 
@@ -54,7 +54,7 @@ class Words:
                 found[key] = self._typed(value, takes[key], (*path, key))
         for key, parameter in takes.items():
             if parameter.required and given.get(key) is None:
-                self._wrong(path, f"{what} wants {key}", parameter.about.rstrip("."))
+                self._wrong(path, f"{what} wants {key}", f"{key}: {WANTED[parameter.kind]}")
         return found
 
     def _checks(self, entry: dict[str, Any], path: Path, key: str, *, late: bool = False) -> tuple[Check, ...]:
@@ -75,17 +75,21 @@ class Words:
         if kind is None:
             key = next(iter(entry), "") if isinstance(entry, dict) else str(entry)
             at = (*path, key) if isinstance(entry, dict) and key else path
-            self._wrong(at, "not a check that is known", f"one with {one_of(kinds)}", nearest(str(key), kinds))
+            self._wrong(at, "not a check that is known", one_of(kinds), nearest(str(key), kinds))
             return None
         line = self._document.line(path)
+        negated = entry.get("not", False)
+        if not isinstance(negated, bool):
+            self._wrong((*path, "not"), f"{negated!r} is not allowed", "true or false")
+        entry = {key: value for key, value in entry.items() if key != "not"}
         if kind == "job":
             self._known(entry, path, ("job",))
             call = self._call(entry, path, late=late)
             if call is not None and self._jobs[call.job].changes:
                 self._wrong(path, f"{call.job} changes something: it is no check", "a job that only reads")
-            return Check("job", {"job": call}, line) if call else None
+            return Check("job", {"job": call}, line, negated is True) if call else None
         values = self._arguments(entry, path, CHECKS[kind], f"check {kind}", late=late)
-        return Check(kind, values, line) if kind in values else None
+        return Check(kind, values, line, negated is True) if kind in values else None
 
     # Small things
 
