@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,11 @@ from tests.cloud.provider import TOKEN, Provider, serve
 from tests.conftest import Droplet, Opsctl
 
 from opsctl.cli import schema
+from opsctl.hosts import connect
+from opsctl.hosts.base import AgentHost
+from opsctl.model.cancel import Cancel
+from opsctl.model.ports import GuardSpec
+from opsctl.model.stackfile_load import read_stack
 
 
 @dataclass
@@ -250,21 +256,26 @@ def test_a_real_reboot_holds_the_lease_and_is_told_once(droplet: Droplet, tmp_pa
     """Against the sandbox's stand-in: the droplet really starts anew, and nobody's run is cut."""
     opsctl = Opsctl({**droplet.opsctl.environment, "XDG_STATE_HOME": str(tmp_path)}, tmp_path)
     before = droplet.sh("cat /proc/sys/kernel/random/boot_id")
-    droplet.sh("mkdir -p /var/lib/opsctl/lease")
-    holder = opsctl.start("startup", "--only", "redis")
-    deadline = time.monotonic() + 30
-    while not (held := json.loads(opsctl("lease", "show", "--json").stdout)["droplets"][0]["result"]["leases"]):
-        assert holder.poll() is None, "it was over before it could be seen"
-        assert time.monotonic() < deadline
-    assert held
-    busy = opsctl.json("droplet", "reboot", "--yes")
-    holder.communicate(timeout=60)
-    if busy["exit_code"] == 6:
+    with ssh_host(droplet) as host:
+        guard = host.guard(GuardSpec("stack", "a-run", {"user": "somebody"}), cancel=Cancel(30))
+        busy = opsctl.json("droplet", "reboot", "--yes")
+        assert (busy["exit_code"], busy["droplets"][0]["error"]["code"]) == (6, "lease-held")
         assert droplet.sh("cat /proc/sys/kernel/random/boot_id") == before
+        guard.release()
     done = opsctl.json("droplet", "reboot", "--yes")
     assert done["exit_code"] == 0, done
-    back = done["droplets"][0]["result"]["run"]["steps"][-1]
-    assert "new boot" in back["detail"]
+    assert "new boot" in done["droplets"][0]["result"]["run"]["steps"][-1]["detail"]
     assert droplet.sh("cat /proc/sys/kernel/random/boot_id") != before
-    runs = [each["run"] for each in opsctl.json("audit")["droplets"][0]["result"]["runs"]]
-    assert len(runs) == len(set(runs))
+    runs = [(each["run"], each["outcome"]) for each in opsctl.json("audit")["droplets"][0]["result"]["runs"]]
+    assert sorted(runs) == sorted([(busy["run_id"], "failed"), (done["run_id"], "done")])
+
+
+@contextmanager
+def ssh_host(droplet: Droplet) -> Iterator[AgentHost]:
+    """A connection of somebody else's."""
+    stack = read_stack(droplet.stack_file.read_text(), droplet.stack_file, environ={})
+    host = connect(stack.droplets[droplet.name])
+    try:
+        yield host
+    finally:
+        host.close()
