@@ -208,7 +208,11 @@ done < <(look)
 for s in "${service_of[@]}"; do [ -n "${seen[$s]:-}" ] || { pending=$((pending + 1)); settled "$s" gone "the container is not there any more"; }; done
 [ "$pending" -gt 0 ] || [ "$settle" != 0 ] || [ -n "$failed" ] || exit 0
 died() { # service, exit code
-  local oom; oom=$(docker container inspect --format '{{.State.OOMKilled}}' "${id[$1]:-}" 2>/dev/null)
+  local oom status start
+  IFS='|' read -r oom status start < <(docker container inspect --format \
+    '{{.State.OOMKilled}}|{{.State.Status}}|{{.State.StartedAt}}' "${id[$1]:-}" 2>/dev/null)
+  # A busy engine tells the end of the life before this one after we have seen the new one begin.
+  [ "$status" != running ] || [ "$start" != "${started[$1]:-}" ] || return 0
   if [ "$2" = 0 ] && [ -n "${oneshot[$1]:-}" ]; then settled "$1" passed "done, exit code 0"
   elif [ "$oom" = true ]; then settled "$1" oom "killed for memory, exit code $2"
   elif [ "${policy[$1]}" = no ] || [ -z "${policy[$1]}" ]; then settled "$1" exited "exit code $2"
