@@ -159,7 +159,10 @@ def _name(argv: tuple[str, ...]) -> str:
     from opsctl.cli.schema import RESULTS
 
     groups = {name.partition(".")[0] for name in RESULTS if "." in name}
-    words = [each for each in argv if not each.startswith("-")][:2]
+    words = [each for each in argv if not each.startswith("-")][:3]
+    if ".".join(words) in RESULTS:
+        return ".".join(words)
+    words = words[:2]
     return ".".join(words) if words and words[0] in groups else words[0] if words else "opsctl"
 
 
