@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from opsctl.cli import sandbox_break, sandbox_cloud
+from opsctl.cli import sandbox_break, sandbox_cloud, sandbox_observability
 from opsctl.cli.commands import SETUP
 from opsctl.cli.options import JsonOption
 from opsctl.cli.output import finish
@@ -151,6 +151,7 @@ def _progress(text: str) -> None:
 
 
 sandbox_break.register(app, _chosen, _progress)
+sandbox_observability.register(app, _chosen, _progress)
 sandbox_cloud.add(app, _chosen)
 
 

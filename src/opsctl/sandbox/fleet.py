@@ -12,11 +12,12 @@ from typing import TypeVar
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import OpsError, UsageError
-from opsctl.sandbox import breakage, breakage_record, cloud
+from opsctl.sandbox import breakage, breakage_record, cloud, observability
 from opsctl.sandbox.breakage_faults import Options
 from opsctl.sandbox.breakage_record import Broken
 from opsctl.sandbox.kinds import Condition, Kind, PortTaken, Power, Progress, Seen, Spec
 from opsctl.sandbox.locks import locked
+from opsctl.sandbox.observability import Receiver
 from opsctl.sandbox.paths import cache_dir, sandbox_dir
 from opsctl.sandbox.registry import KINDS, choose, kind_named
 from opsctl.sandbox.store import DEFAULT_MEMORY, Sandbox, free_port, get, load, names, plan, save
@@ -67,6 +68,7 @@ def up(
         save(sandbox)
         specs = _each(sandbox.droplets, lambda spec: _up_one(chosen, spec, progress, cancel))
         sandbox = _with_cloud(replace(sandbox, droplets=tuple(specs)), cancel)
+        _observe_again(sandbox, progress, cancel)
         return [_status(sandbox, spec, chosen) for spec in sandbox.droplets]
 
 
@@ -98,6 +100,7 @@ def down(name: str, progress: Progress, cancel: Cancel) -> bool:
     with _held(name, progress, cancel, remove=True):
         there = sandbox_dir(name).exists()
         cloud.end(sandbox_dir(name))
+        observability.end(sandbox_dir(name), cancel)
         sandbox = load(name)
         if sandbox is not None:
             kind = kind_named(sandbox.kind)
@@ -144,7 +147,34 @@ def reset(name: str, progress: Progress, cancel: Cancel) -> list[DropletStatus]:
 
         _each(sandbox.droplets, renew)
         sandbox = _with_cloud(sandbox, cancel)
+        _observe_again(sandbox, progress, cancel)
         return [_status(sandbox, spec, kind) for spec in sandbox.droplets]
+
+
+def observe(name: str, feed: str, progress: Progress, cancel: Cancel) -> tuple[Sandbox, Receiver]:
+    """Give a sandbox a cloud that receives its metrics and traces. Raises as `observability.on`, UsageError."""
+    with _held(name, progress, cancel):
+        sandbox = get(name)
+        ports = (free_port(set()), free_port(set()))
+        receiver = observability.on(sandbox.folder, sandbox.kind, sandbox.droplets, feed, ports, progress, cancel)
+        save(sandbox)
+        return sandbox, receiver
+
+
+def observe_no_more(name: str, progress: Progress, cancel: Cancel) -> bool:
+    """Take that cloud away with all it received; False when there was none."""
+    with _held(name, progress, cancel):
+        sandbox = get(name)
+        there = observability.off(sandbox.folder, sandbox.kind, sandbox.droplets, cancel)
+        save(sandbox)
+        return there
+
+
+def _observe_again(sandbox: Sandbox, progress: Progress, cancel: Cancel) -> None:
+    there = observability.load(sandbox.folder)
+    if there is not None:
+        ports = (there.metrics, there.traces)
+        observability.on(sandbox.folder, sandbox.kind, sandbox.droplets, there.feed, ports, progress, cancel)
 
 
 def power(name: str, how: Power, progress: Progress, cancel: Cancel) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from opsctl.model.errors import ConfigError, UsageError
-from opsctl.sandbox import stackfile
+from opsctl.sandbox import observability, stackfile
 from opsctl.sandbox.identity import KeyPair, key_pair, write_private
 from opsctl.sandbox.kinds import Spec
+from opsctl.sandbox.observability_stack import with_receiver
 from opsctl.sandbox.paths import sandbox_dir, state_dir
 
 DEFAULT_MEMORY = 2 * 1024**3
@@ -115,7 +116,7 @@ def save(sandbox: Sandbox) -> None:
     stack = stackfile.text(
         sandbox.folder, sandbox.droplets, emulated=sandbox.kind == "vm", cloud_port=sandbox.cloud_port
     )
-    write_private(sandbox.stack_file, stack)
+    write_private(sandbox.stack_file, with_receiver(stack, observability.load(sandbox.folder)))
 
 
 def free_port(taken: set[int]) -> int:
