@@ -253,7 +253,7 @@ def test_on_a_droplet_victim_and_limit_are_named_in_one_short_look(droplet: Sand
     droplet.sh("docker kill deploy-gateway-mcp-1")
     shown = droplet.opsctl.json("why")["droplets"][0]["result"]
     (death,) = shown["deaths"]
-    assert (death["service"], death["state"], death["exit_code"]) == ("gateway-mcp", "killed", 137)
+    assert (death["service"], death["exit_code"]) == ("gateway-mcp", 137)
     assert death["log"]
     assert not droplet.sh("ls /var/lib/opsctl/lease/*.json 2>/dev/null", check=False), "reading takes no lease"
     wrong = droplet.opsctl("why", "gatway-mcp")

@@ -63,6 +63,7 @@ def parse_why(output: str) -> WhyFacts:
     containers = parse_containers(engine.text)
     names = dict(_named(found.get("named", Section("", 1)).text))
     known = {each.id for each in containers} | set(names)
+    gone = dict(_named(found.get("events", Section("", 1)).text))
     outer = first["self"] if nested and first.get("self", "-") != "-" else ""
     kills, before_known = _kills(found, known, outer, nested)
     processes, comms = _processes(found["processes"].text)
@@ -83,7 +84,7 @@ def parse_why(output: str) -> WhyFacts:
         engine_code=engine.code,
         engine_said=tuple(line for line in found.get("broken", Section("", 0)).text.splitlines() if line.strip()),
         containers=containers,
-        names={**names, **{each.id: each.service or each.name for each in containers}},
+        names={**gone, **names, **{each.id: each.service or each.name for each in containers}},
         looked=_looked(containers, _logs(engine.text), kills or ()),
         kills=kills,
         before_known=before_known,

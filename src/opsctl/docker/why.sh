@@ -94,12 +94,17 @@ processes() { # which process belongs to which container: the kernel names proce
   quiet grep -oHE '[0-9a-f]{64}' /proc/[0-9]*/cgroup | sed 's,^/proc/\([0-9]*\)/cgroup:,\1 ,' | sort -u
   quiet grep -H '' /proc/[0-9]*/comm | sed 's,^/proc/\([0-9]*\)/comm:,comm \1 ,'
 }
+events() { # names of containers that are gone; the engine remembers its last events only
+  has docker && quiet timeout 3 docker events --since 24h --until "$(date +%s)" --filter type=container \
+    --filter event=destroy --filter event=oom --filter event=die \
+    --format 'named {{.Actor.ID}} {{with index .Actor.Attributes "com.docker.compose.service"}}{{.}}{{else}}{{index .Actor.Attributes "name"}}{{end}}' | sort -u
+}
 audit() { quiet tail -n 60 "$state/audit.jsonl"; }
 
 exec 10< <(section engine engine) 11< <(section kernel kernel 0) 12< <(section kernel-before kernel -1)
-exec 13< <(section ended ended) 14< <(section processes processes)
+exec 13< <(section ended ended) 14< <(section processes processes) 15< <(section events events)
 section machine machine; section pressure pressure; section disks disks; section audit audit
 engine=$(cat <&10); printf '%s\n' "$engine"
 case $engine in *"$mark rc 0") ;; *) section broken broken; section named named ;; esac
-cat <&11; cat <&12; cat <&13; cat <&14
+cat <&11; cat <&12; cat <&13; cat <&15; cat <&14
 exit 0

@@ -141,7 +141,8 @@ def _minimum(reading: Reading, address: str, since: float, reserve: int) -> Iter
         if each.boot == 0 and (when := seconds_of(each.time)) is not None and when >= since
     ]
     unknown = any("needs sudo" in each for each in reading.why.notes)
-    seen = kills[-1].text if kills else "the kernel log may not be read" if unknown else "none"
+    last = f"{kills[-1].victim} (process {kills[-1].victim_process})" if kills else ""
+    seen = f"{len(kills)}, the last of {last}" if kills else "the kernel log may not be read" if unknown else "none"
     yield Criterion("OOM kills", "minimum", "none since then", seen, None if unknown and not kills else not kills)
     memory = reading.why.memory
     yield Criterion(

@@ -8,18 +8,21 @@ from contextlib import ExitStack
 from opsctl.jobs import recover_cloud as cloud
 from opsctl.jobs import recover_report as report
 from opsctl.jobs.criteria import Reading, failed, judge, met, required
-from opsctl.jobs.recover_boot import engine_is_back, lift_hold, next_boot, place_hold, reboot
-from opsctl.jobs.recover_link import Link, Means, Story, Wishes
+from opsctl.jobs.recover_boot import engine_is_back, lift_hold, next_boot, place_hold, reboot, tidy
+from opsctl.jobs.recover_link import Link, Means, Story, Telling, Wishes
 from opsctl.jobs.recover_services import bring_up, fall_back, restart_failed, start_engine
 from opsctl.jobs.startup import merged
 from opsctl.jobs.why_times import seconds_of
 from opsctl.model.cloud import CloudDroplet
-from opsctl.model.errors import ConnectionLost, DeadlineExceeded, ErrorInfo, OpsError, UnreachableError
+from opsctl.model.errors import DeadlineExceeded, ErrorInfo, Interrupted, OpsError, UnreachableError
 from opsctl.model.events import Outcome
 from opsctl.model.recovery import Criterion, Recovery, Rung
 from opsctl.model.result import DropletResult
+from opsctl.model.units import show_duration
 
 _FIRST_LOOK = 30.0  # s for a droplet to say how it is; one that is hung says nothing
+_QUICK = 5.0  # s; who says no sooner than that is no machine that stands still
+_KNOCK, _EVERY = 1.5, 0.3  # s
 _FOLLOW = 300.0  # s; how long a boot replay that has begun is followed
 # Only these say that the droplet is away. A login that is refused would be refused after a reboot, too.
 _AWAY = ("timeout", "refused", "no-banner", "unreachable", "connection-lost", "deadline", "no-shell", "jump-failed")
@@ -28,7 +31,15 @@ _ORDER = tuple(Rung)
 
 def recover(means: Means, wishes: Wishes) -> DropletResult[Recovery]:
     """Climb until the criteria hold, or the bound is reached. Raises OpsError for what no rung can mend."""
-    return _Ladder(Story(means, wishes, patience=wishes.wait)).climb()
+    try:
+        return _Ladder(Story(means, wishes, patience=wishes.wait)).climb()
+    except Interrupted as error:
+        raise Interrupted(
+            "interrupted",
+            signum=error.exit_code - 128,
+            why="what was done stays; what starts by itself after a boot stands aside for 15 minutes at most",
+            next=f"{means.entry.command}   # goes on from what is there",
+        ) from None
 
 
 class _Ladder:
@@ -39,7 +50,8 @@ class _Ladder:
         self._means, self._wishes = story.means, story.wishes
         self._before: Reading | None = None
         self._after: Reading | None = None
-        self._away: ErrorInfo | None = None
+        self._away: ErrorInfo | None = None  # why it does not answer now
+        self._was_away: ErrorInfo | None = None  # why it did not at first
         self._criteria: tuple[Criterion, ...] = ()
         self._since = 0.0  # the host's clock: no kill may be later
         self._console: CloudDroplet | None = None
@@ -48,11 +60,11 @@ class _Ladder:
         """From the bottom to the first rung that helps."""
         with ExitStack() as stack:
             link = self._first(stack)
-            if link is not None and self._good(self._before):
-                return self._result()
+            good = link is not None and self._good(self._before)
             if self._wishes.dry_run:
                 return self._result()
-            if link is not None and self._inside(link):
+            if link is not None and (good or self._inside(link)):
+                tidy(link, self._story)
                 return self._result()
             if self._allowed(Rung.REBOOT):
                 self._outside(link)
@@ -63,23 +75,47 @@ class _Ladder:
     def _first(self, stack: ExitStack) -> Link | None:
         """A connection and what it showed; None when the droplet does not answer."""
         telling = self._story.told("look", "look at the droplet")
-        try:
-            link = stack.enter_context(self._means.connect())
-            self._before = link.measure(self._means.cancel.child(_FIRST_LOOK))
-        except (UnreachableError, DeadlineExceeded, ConnectionLost) as error:
-            self._means.cancel.check("the first look")
-            if error.info.code not in _AWAY:
-                raise
-            self._away = error.info
-            telling.end(Outcome.UNCHANGED, f"it does not answer: {error.info.why or error.info.what}")
-            self._story.climbs.pop()
-            return None
-        looked = self._before.why
-        self._story.boot_before = self._story.boot_after = looked.boot_id
-        self._since = seconds_of(looked.taken) or 0.0
-        telling.end(Outcome.UNCHANGED, looked.answer[0])
+        while True:
+            began = time.monotonic()
+            try:
+                link = stack.enter_context(self._means.connect())
+                self._before = link.measure(self._means.cancel.child(_FIRST_LOOK))
+            except (UnreachableError, DeadlineExceeded) as error:
+                self._means.cancel.check("the first look")
+                if error.info.code not in _AWAY:
+                    raise
+                first, self._was_away = self._was_away, error.info
+                if first is None and self._on_its_way(telling, quick=time.monotonic() - began < _QUICK):
+                    continue
+                self._away = error.info
+                self._over(telling, f"it does not answer: {error.info.why or error.info.what}")
+                return None
+            looked = self._before.why
+            self._story.boot_before = self._story.boot_after = looked.boot_id
+            self._since = seconds_of(looked.taken) or 0.0
+            self._over(telling, looked.answer[0])
+            return link
+
+    def _over(self, telling: Telling, words: str) -> None:
+        """A look is no rung: it is told, and not kept."""
+        telling.end(Outcome.UNCHANGED, words)
         self._story.climbs.pop()
-        return link
+
+    def _on_its_way(self, telling: Telling, *, quick: bool) -> bool:
+        """Wait for a droplet that may be booting just now: whether SSH came.
+
+        Somebody said no at once, so its system lives; or a run of ours that was cut short had asked for a boot.
+        """
+        left = max(self._wishes.gentle if quick else 0.0, cloud.asked_before(self._story, self._wishes.within))
+        if left <= 0 or self._wishes.dry_run:
+            return False
+        telling.waiting(f"SSH does not answer; it may be booting: waiting up to {show_duration(left)}")
+        bound = self._means.cancel.child(left)
+        while not self._means.knock(bound.child(_KNOCK)):
+            if bound.wait(_EVERY):
+                self._means.cancel.check("SSH")
+                return False
+        return True
 
     def _good(self, reading: Reading | None) -> bool:
         if reading is None:
@@ -88,7 +124,7 @@ class _Ladder:
         self._criteria = judge(
             reading,
             address=self._means.droplet.address,
-            since=self._since,
+            since=max(self._since, seconds_of(reading.why.booted) or 0.0),
             reserve=self._means.droplet.reserve,
             optimal=self._wishes.optimal,
         )
@@ -206,6 +242,8 @@ class _Ladder:
                     lift_hold(link, self._story)
         except (DeadlineExceeded, UnreachableError) as error:
             self._means.cancel.check("the next boot")
+            if error.info.code not in (*_AWAY, "not-back"):
+                raise
             self._away = error.info
             self._criteria = ()
             return False
@@ -217,9 +255,16 @@ class _Ladder:
             self._story.ended = "it came back without Docker"
             return True
         call = link.fresh(self._story.runs)
-        minimum = required(merged(call, call.facts()))
+        try:
+            facts = call.facts()
+        except UnreachableError as error:
+            if error.info.code in _AWAY:
+                raise
+            self._measured(link)
+            return True
+        minimum = required(merged(call, facts))
         title = "bring up all phases" if self._wishes.optimal else f"bring up {', '.join(minimum)}"
-        bring_up(link, self._story, () if self._wishes.optimal else minimum, title)
+        bring_up(link, self._story, () if self._wishes.optimal else minimum, title, facts)
         if not self._measured(link) and self._after is not None and self._after.facts is not None:
             bad = failed(self._criteria)
             if any(each.level == "minimum" for each in bad):
@@ -244,6 +289,7 @@ class _Ladder:
             before=self._before,
             after=self._after,
             away=self._away,
+            was_away=self._was_away,
             criteria=self._criteria,
             seen=self._console,
         )

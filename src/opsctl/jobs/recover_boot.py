@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from opsctl.jobs.call import carry_out
 from opsctl.jobs.recover_link import HOLD, HOLD_SECONDS, Link, Story, Telling
+from opsctl.model.cancel import Cancel
 from opsctl.model.errors import DeadlineExceeded, Interrupted, LeaseHeld, OpsError, StepFailed
 from opsctl.model.events import Outcome
 from opsctl.model.plan import Action, Plan, Step
@@ -20,6 +21,7 @@ from opsctl.spine import hold
 from opsctl.spine.batch import Batch, Handler
 
 _SCRIPT = 15.0  # s
+_LAST_WORDS = 3.0
 _EVERY = 0.3  # s between two looks whether it is back
 _KNOCK = 1.5  # s for sshd's first word
 _LOGIN = 20.0  # s for a login while the droplet is still busy with its boot
@@ -43,7 +45,9 @@ export PATH="$PATH:/usr/local/bin:/snap/bin"
 [ -z "$1" ] || export DOCKER_HOST="unix://$1"
 while ! timeout 5 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; do
   [ "$SECONDS" -lt "$2" ] || exit 1
-  if [ -d /run/systemd/system ] && systemctl is-failed -q docker.service; then exit 2; fi
+  if [ -d /run/systemd/system ]; then
+    if systemctl is-failed -q docker.service; then exit 2; fi
+  elif [ "$SECONDS" -ge 10 ] && ! pidof dockerd >/dev/null; then exit 2; fi
   sleep 0.2
 done
 """
@@ -113,8 +117,17 @@ def place_hold(link: Link, story: Story) -> None:
 
 def lift_hold(link: Link, story: Story) -> None:
     """Take the hold away; it ends by itself where nobody can."""
+    with suppress(OpsError):  # the run's own token may be done by now
+        link.shell.run(hold.lift(story.means.state_dir, HOLD), cancel=Cancel(_LAST_WORDS), timeout=_LAST_WORDS)
+
+
+def tidy(link: Link, story: Story) -> None:
+    """Take away the hold of a run that was killed, where there is one."""
     with suppress(OpsError):
-        link.shell.run(hold.lift(story.means.state_dir, HOLD), cancel=story.means.cancel, timeout=_SCRIPT)
+        answer = link.shell.run(hold.read(story.means.state_dir), cancel=story.means.cancel, timeout=_SCRIPT)
+        left = hold.parse(answer.text)
+        if left is not None and left.run_id == HOLD:
+            lift_hold(link, story)
 
 
 @contextmanager
@@ -189,6 +202,6 @@ def engine_is_back(link: Link, story: Story) -> bool:
     except OpsError as error:
         telling.failed(error)
         return False
-    words = {0: "it answers", 2: "its unit failed"}.get(code, f"no answer within {show_duration(_ENGINE)}")
+    words = {0: "it answers", 2: "it failed"}.get(code, f"no answer within {show_duration(_ENGINE)}")
     telling.end(Outcome.UNCHANGED if code == 0 else Outcome.FAILED, words)
     return code == 0

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
 from opsctl.jobs.recover_link import Story
+from opsctl.jobs.why_times import seconds_of
 from opsctl.model.cloud import CloudAction, CloudDroplet, Tell
 from opsctl.model.errors import ConfigError, ExitCode, OpsError
 from opsctl.model.events import Outcome
 from opsctl.model.recovery import Climb
 from opsctl.spine import local_audit
 
+_BOOT = 120.0  # s; later nobody waits any more for a boot that a run before asked for
 _TITLES = {
     "cloud-reboot": "reboot through the provider",
     "power-cycle": "power-cycle through the provider",
@@ -38,6 +41,21 @@ def number(story: Story) -> int | str:
 def look(story: Story) -> CloudDroplet:
     """The droplet as the provider knows it. Raises OpsError."""
     return story.means.cloud().droplet(number(story), cancel=story.means.cancel)
+
+
+def asked_before(story: Story, within: float) -> float:
+    """Seconds that the last power-cycle or reboot asked for from here still has; 0 where that is long ago."""
+    now = time.time()
+    for line in reversed(local_audit.lines(story.means.droplet.name)):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if found.get("event") == "begin" and found.get("plan") in _TITLES:
+            at = seconds_of(str(found.get("at", "")))
+            bound = min(within, _BOOT)
+            return 0.0 if at is None else max(0.0, min(bound, at + bound - now))
+    return 0.0
 
 
 def act(story: Story, kind: str, seen: CloudDroplet, within: float | None = None) -> Climb:

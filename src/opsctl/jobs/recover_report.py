@@ -22,6 +22,7 @@ def result(
     before: Reading | None,
     after: Reading | None,
     away: ErrorInfo | None,
+    was_away: ErrorInfo | None,
     criteria: tuple[Criterion, ...],
     seen: CloudDroplet | None,
 ) -> DropletResult[Recovery]:
@@ -30,7 +31,7 @@ def result(
     if away is not None:
         criteria, after = unreachable(droplet.address, away), None
     good = met(criteria)
-    missing = tuple(_missing(after, story)) if after is not None else ()
+    missing = tuple(_missing(after, story)) if after is not None and after.facts is not None else ()
     advice = tuple(_advice(story, good, away, criteria, seen))
     told = Recovery(
         droplet=droplet.name,
@@ -42,7 +43,7 @@ def result(
         missing=missing,
         stopped=tuple(dict.fromkeys(story.stopped)),
         before=before.why if before else None,
-        unreachable=away if before is None else None,
+        unreachable=was_away or away,
         after=after.why if after is not None and after is not before else None,
         boot_before=story.boot_before,
         boot_after=story.boot_after,
@@ -100,14 +101,15 @@ def _advice(
             yield f"look at its console: {seen.console}"
         yield "ask the provider whether the machine under it is broken; its last snapshot can be restored there"
         return
-    if further and not story.ended.startswith("it came back"):
+    # What another boot left broken, a harder one does not mend.
+    if further and story.boot_after == story.boot_before:
         yield f"opsctl recover{flag} --up-to {further[0].value}{' --yes' if further[0] in _ORDER[2:] else ''}"
     for each in failed(criteria):
         if each.name == "memory" or each.name == "OOM kills":
             yield f"opsctl memory report{flag}"
         elif each.name == "engine":
             yield "on the droplet: journalctl -u docker -n 50"
-        elif each.name != "SSH":
+        elif each.name != "SSH" and not any(one.name == "engine" for one in failed(criteria)):
             yield f"opsctl why {each.name}{flag}"
 
 

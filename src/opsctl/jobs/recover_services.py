@@ -39,9 +39,10 @@ answers && { echo '@@already'; exit 0; }
 if [ -d /run/systemd/system ]; then
   systemctl reset-failed docker.service docker.socket 2>/dev/null
   said=$(timeout 60 systemctl start docker 2>&1)
-elif command -v service >/dev/null; then said=$(timeout 60 service docker start 2>&1)
 elif command -v rc-service >/dev/null; then said=$(timeout 60 rc-service docker start 2>&1)
-else said='neither systemd nor service can start it here'; fi
+elif [ -x /etc/init.d/docker ]; then said=$(timeout 60 /etc/init.d/docker start 2>&1)
+else said='nothing here can start it: neither systemd nor an init script'; false; fi
+[ $? = 0 ] || { printf '%s\n' "$said" >&2; exit 1; }
 while [ "$SECONDS" -lt "$2" ]; do answers && exit 0; sleep 0.2; done
 printf '%s\n' "${said:-it was started and does not answer}" >&2
 exit 1
@@ -127,13 +128,17 @@ def fall_back(link: Link, story: Story, reading: Reading) -> tuple[Climb, ...]:
     return tuple(climbs)
 
 
-def bring_up(link: Link, story: Story, names: Sequence[str], title: str) -> Climb:
-    """Start services in their phases, each behind its gates; none named: all phases."""
+def bring_up(link: Link, story: Story, names: Sequence[str], title: str, facts: DropletFacts | None = None) -> Climb:
+    """Start services in their phases, each behind its gates; none named: all phases. `facts` were read just now."""
     telling = story.told("start", title)
+    known = [facts] if facts is not None else []  # for the first attempt only: what is waited for changes them
 
     def job() -> DropletResult[Changed]:
+        call = link.fresh(story.runs)
+        if known:
+            call = replace(call, facts=known.pop)
         options = Options(only=tuple(names), ignore_memory=story.wishes.ignore_memory)
-        return startup(link.fresh(story.runs), options)
+        return startup(call, options)
 
     return _done(link, story, telling, job)
 

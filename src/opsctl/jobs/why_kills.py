@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from opsctl.jobs.why_times import ago, clock
+from opsctl.jobs.why_times import ago, clock, seconds_of
 from opsctl.model.units import show_size
 from opsctl.model.why import KernelKill, Kill, WhyFacts
 
+_SLACK = 2.0  # s
 _COMM = 15  # letters of a process's name that the kernel keeps
 
 
@@ -41,6 +42,10 @@ def label(container: str, names: Mapping[str, str]) -> str:
 
 def _kill(each: KernelKill, facts: WhyFacts, names: Mapping[str, str]) -> Kill:
     event = each.event
+    if facts.nested and (at := seconds_of(event.time)) is not None and at < facts.now - facts.uptime - _SLACK:
+        # The machine's log goes on while a droplet in it starts anew.
+        event = replace(event, boot=-1)
+        each = replace(each, event=event)
     blame = _blame(each, facts)
     victim = label(event.victim_id, names) if event.victim_id else "a process outside the containers"
     same = blame.container == event.victim_id and bool(blame.container)
@@ -114,14 +119,10 @@ def sentence(kill: Kill, now: int) -> str:
     whom = f"{kill.victim} (process {kill.victim_process}{size})"
     head = f"The host ran out of memory {when}, and the kernel killed {whom}."
     if kill.same:
-        return f"{head} {_capital(kill.victim)} is the culprit too: it held more than anything else."
+        return f"{head} It held more than anything else, so it is the culprit itself."
     if not kill.culprit:
         return head
     size = f", which held {show_size(kill.culprit_bytes)}, more than anything else" if kill.culprit_bytes else ""
     process = f" (process {kill.culprit_process})" if not kill.culprit.startswith("the process") else ""
     return f"{head} The culprit is {kill.culprit}{process}{size}."
 
-
-def _capital(text: str) -> str:
-    """A sentence's first letter, but a service is called as it is called."""
-    return text if not text.startswith("a ") else text[0].upper() + text[1:]
