@@ -1,5 +1,5 @@
 #!/bin/bash
-# Put here by `opsctl cron install`: JOB DEADLINE JITTER WORDS… runs one opsctl command, waiting in bash, which is small.
+# Put here by `opsctl cron install`: JOB DEADLINE JITTER WORDS… runs one opsctl command and waits in bash, which is small.
 # One at a time, bounded, silent when all is well; what it said is in its log, how it ended in its note.
 export LC_ALL=C PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin"
 job=$1 deadline=$2 jitter=$3; shift 3
@@ -19,6 +19,8 @@ if [ "$(stat -c %s "$log" 2>/dev/null || echo 0)" -gt 262144 ]; then
   mv -f "$log" "$log.1"
 fi
 said=$folder/.$job.said
+before=$(cut -f 2 "$note" 2>/dev/null)
+export COLUMNS=160 NO_COLOR=1
 began=$EPOCHSECONDS stamp=$(date -u +%FT%TZ)
 trap 'kill -TERM "$child" 2>/dev/null' TERM INT
 timeout -k 20 "$deadline" "$opsctl" "$@" >"$said" 2>&1 9>&- &
@@ -32,14 +34,19 @@ case $code in
   124 | 137) outcome=deadline ;;
   *) outcome=failed ;;
 esac
-last=$(grep -v '^[[:space:]]*$' "$said" | tail -n 3 | tr '\n\t\r' '   ' | tr -d '\000-\037' | cut -c 1-300)
+last=$(grep -v '^[[:space:]]*$' "$said" | tail -n 3 | tr '\n\t\r' '   ' | tr -d '\000-\037' | cut -c 1-300 | sed 's, *$,,')
 {
   printf '%s %s: %s, exit %s, %s s\n' "$stamp" "$job" "$outcome" "$code" "$seconds"
   # What went well has nothing to say to anybody.
   [ "$outcome" = done ] || tail -c 16384 "$said" | sed 's/^/  /'
 } >>"$log"
 printf '%s\t%s\t%s\t%s\t%s\n' "$stamp" "$outcome" "$code" "$seconds" "$last" >"$note.new" && mv -f "$note.new" "$note"
-if [ -n "$OPSCTL_CRON_NOW" ] || { [ "$outcome" != done ] && [ "$outcome" != skipped ]; }; then cat "$said"; fi
+if [ -n "$OPSCTL_CRON_NOW" ]; then
+  cat "$said"
+elif [ "$outcome" = failed ] || [ "$outcome" = deadline ]; then
+  # Said once, not every minute for as long as it lasts: cron makes a mail of every line.
+  [ "$outcome" = "$before" ] || { echo "$job: $outcome after $seconds s (exit $code)"; cat "$said"; }
+fi
 rm -f "$said"
-[ -n "$OPSCTL_CRON_NOW" ] && exit "$code"
-case $outcome in done | skipped) exit 0 ;; deadline) echo "$job: ended after $deadline s"; exit 1 ;; *) exit 1 ;; esac
+[ -z "$OPSCTL_CRON_NOW" ] || exit "$code"
+case $outcome in done | skipped) exit 0 ;; *) exit 1 ;; esac
