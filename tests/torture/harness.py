@@ -22,16 +22,15 @@ class Case:
     """A command, what it is begun from, and what must hold after the rerun.
 
     `prepare` brings the droplet to the state before the command, by luck in one of several ways; `check` fails
-    unless the droplet is as the command should leave it. `again` is the rerun, the command itself without one; with
-    `resumes` every second rerun names the run that was killed.
+    unless the droplet is as the command should leave it. The rerun is the command itself, and every second time, where
+    the command can, what `resume` says for the id of the run that was killed.
     """
 
     name: str
     words: tuple[str, ...]
     prepare: Callable[[random.Random], None]
     check: Callable[[], None]
-    again: tuple[str, ...] = ()
-    resumes: bool = False
+    resume: Callable[[str], tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,10 +117,13 @@ def torture(case: Case, droplet: Droplet, opsctl: Opsctl, *, whole: list[float],
         if not ended:
             break
     free = lease_free_after(droplet)
-    begun = [each["run"] for each in runs(opsctl) if each["run"] not in before and not each["under"]]
-    words = case.again or case.words
-    if case.resumes and begun and number % 2:
-        words = (*words, "--resume", begun[-1])
+    words, line = case.words, " ".join(case.words)
+    begun = [each for each in runs(opsctl) if each["run"] not in before and not each["under"]]
+    ours = [
+        each["run"] for each in begun if each["name"] and line.startswith(each["name"]) and each["outcome"] != "done"
+    ]
+    if case.resume is not None and ours and number % 2:
+        words = case.resume(ours[-1])
     done = opsctl(*words)
     context = f"killed after {after:.2f} s, said\n{said}\nrerun {words}\n{done.stdout}\n{done.stderr}"
     assert done.returncode == 0, context

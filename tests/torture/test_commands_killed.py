@@ -19,6 +19,20 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.torture]
 
 ROUNDS = int(os.environ.get("OPSCTL_TORTURE_COMMANDS", "1"))
 SEED = int(os.environ.get("OPSCTL_TORTURE_SEED", "20261120"))
+PLAYBOOK = """version: 1
+title: Two services, one after the other
+steps:
+  - id: first
+    title: The first service
+    job: {startup: {only: good}}
+    probe: [{service: good}]
+    undo: {job: {stop: {services: "${started}"}}}
+  - id: second
+    title: The second phase
+    job: {startup: {phase: 2}}
+    probe: [{service: good2}]
+    undo: {job: {stop: {services: "${started}"}}}
+"""
 SECOND = DEFAULT.replace("phase: 1", "phase: 2")
 
 
@@ -61,7 +75,7 @@ def deploying(stack: Small) -> Case:
         doing = [step for step in again["changed"]["plan"]["steps"] if step["action"]["kind"] == "recreate"]
         assert not doing, "a deploy that is done has nothing left to recreate"
 
-    return Case("deploy", ("deploy",), prepare, check, resumes=True)
+    return Case("deploy", ("deploy",), prepare, check, lambda run: ("deploy", "--resume", run))
 
 
 def recovering(stack: Small) -> Case:
@@ -77,14 +91,19 @@ def recovering(stack: Small) -> Case:
 
 
 def starting(stack: Small) -> Case:
-    """The playbook that starts the stack in phases."""
+    """A playbook of the stack's own that starts it in two steps."""
+    folder = stack.file.parent / "playbooks"
+    folder.mkdir(exist_ok=True)
+    (folder / "two.yaml").write_text(PLAYBOOK)
 
     def prepare(luck: random.Random) -> None:
         remove = "docker rm -fv" if luck.random() < 0.3 else "docker stop -t 1"
         stack.droplet.sh(f"docker ps -aq | xargs -r {remove} >/dev/null")
 
-    words = ("playbook", "run", "selective-startup", "--yes")
-    return Case("playbook", words, prepare, lambda: up(stack))
+    def resume(run: str) -> tuple[str, ...]:
+        return ("playbook", "resume", run)
+
+    return Case("playbook", ("playbook", "run", "two"), prepare, lambda: up(stack), resume)
 
 
 CASES: dict[str, Callable[[Small], Case]] = {"deploy": deploying, "recover": recovering, "playbook": starting}
