@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from tests.jobs.startup_facts import DROPLET, by_id, compose, container, facts, ids, service, stack
 
 from opsctl.jobs.boot import SetBoot, boot_step, plan_boot
@@ -13,6 +14,7 @@ from opsctl.jobs.startup_plan import plan
 from opsctl.jobs.startup_select import Options
 from opsctl.model.boot import BootState, parse_boot
 from opsctl.model.operate import DropletFacts
+from opsctl.spine.executor import after
 
 REPLAY = replace(DROPLET, boot="replay")
 STACK = stack(service("db", 1), service("app", 2), service("extra", None))
@@ -57,12 +59,20 @@ def test_a_created_container_gets_its_policy_before_it_is_started() -> None:
     assert parse_boot(action.state) == BootState(True, {"app": "always"}, ("db", "app"))
 
 
-def test_an_unphased_service_does_not_wait_for_what_waits_for_it() -> None:
-    found = seen(boot=BootState(True))
-    made = plan(found, STACK, REPLAY, Options(only=("db", "app", "extra"))).plan
+@pytest.mark.parametrize("there", [(), ("db",), ("db", "app"), ("app",), ("extra",)])
+@pytest.mark.parametrize("policy", ["no", "always"])
+def test_nothing_waits_for_what_waits_for_it(there: tuple[str, ...], policy: str) -> None:
+    found = seen(*there, boot=BootState(True), policy=policy)
+    three = stack(service("db", 1), service("app", 2), service("late", 3), service("extra", None))
+    found = replace(found, compose={**found.compose, "late": compose("late")})
+    made = plan(found, three, REPLAY, Options(only=("db", "app", "late", "extra"))).plan
     order, steps = ids(made), by_id(made)
-    assert all(order.index(need) < order.index(step.id) for step in made.steps for need in step.needs)
-    assert "boot" not in steps["start:extra"].needs and "boot" in steps["start:app"].needs
+    for step in made.steps:
+        assert all(order.index(each) < order.index(step.id) for each in (*step.needs, *after(step))), step
+    boots = [step for step in made.steps if isinstance(step.action, SetBoot)]
+    set_by = {name: step.id for step in boots for name in step.action.policies}  # type: ignore[attr-defined]
+    assert set(set_by) == {"app", "late", "extra"} - (set(there) if policy == "no" else set())
+    assert all(set_by[name] in steps[f"start:{name}"].needs for name in set_by if name not in there)
 
 
 def test_what_is_so_already_needs_no_step() -> None:

@@ -144,16 +144,53 @@ def _same(one: BootState, other: BootState) -> bool:
 def step_of(plan: BootPlan, needs: Sequence[str] = ()) -> Step:
     """The step that carries a boot plan out."""
     state = plan.state.to_text() if plan.state.replay else ""
-    return Step(STEP, title(plan), SetBoot(state, dict(sorted(plan.policies.items()))), needs=tuple(needs))
+    return Step(
+        STEP, title(state, plan.policies), SetBoot(state, dict(sorted(plan.policies.items()))), needs=tuple(needs)
+    )
 
 
-def title(plan: BootPlan) -> str:
+def weave(steps: Sequence[Step], step: Step, creates: Mapping[str, str], starts: Mapping[str, str]) -> list[Step]:
+    """A plan's steps with this one in its place: behind what creates a container, and before what starts it.
+
+    `creates` and `starts` name these steps by service. Where containers are created in two steps, it becomes two: what
+    is created second may wait for what was started first.
+    """
+    action = step.action
+    assert isinstance(action, SetBoot)
+    labels = [
+        label for label in dict.fromkeys(creates.values()) if any(creates.get(n) == label for n in action.policies)
+    ]
+    groups: dict[str, dict[str, str]] = {label: {} for label in labels}
+    there = {name: policy for name, policy in action.policies.items() if name not in creates}
+    for name, policy in action.policies.items():
+        if name in creates:
+            groups[creates[name]][name] = policy
+    first = labels[0] if labels else ""
+    groups[first] = {**there, **groups.get(first, {})}
+    woven = list(steps)
+    for number, (label, policies) in enumerate(groups.items()):
+        part = SetBoot(action.state, policies)
+        name = step.id if number == 0 else f"{step.id}:{number + 1}"
+        needs = tuple(each for each in dict.fromkeys((*step.needs, label)) if each)
+        made = Step(name, title(action.state, policies), part, needs=needs)
+        woven = _placed(woven, made, {starts[each] for each in policies if each in starts})
+    return woven
+
+
+def _placed(steps: list[Step], made: Step, waiting: set[str]) -> list[Step]:
+    """Right behind what it needs; and whatever starts after that waits for it."""
+    at = max((n + 1 for n, each in enumerate(steps) if each.id in made.needs), default=0)
+    later = [replace(each, needs=(*each.needs, made.id)) if each.id in waiting else each for each in steps[at:]]
+    return [*steps[:at], made, *later]
+
+
+def title(state: str, policies: Mapping[str, str]) -> str:
     """What the step does, in words."""
     given = dict[str, list[str]]()
-    for name, policy in sorted(plan.policies.items()):
+    for name, policy in sorted(policies.items()):
         given.setdefault(policy, []).append(name)
     parts = [f"restart policy `{policy}` for {', '.join(names)}" for policy, names in given.items()]
-    return "; ".join(parts) or "remember what is to be up after a boot"
+    return "; ".join(parts) or ("remember what is to be up after a boot" if state else "forget what is to be up")
 
 
 def title_of(action: SetBoot) -> str:

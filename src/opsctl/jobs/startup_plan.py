@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from opsctl.jobs import boot
 from opsctl.jobs.startup_actions import (
@@ -266,18 +266,10 @@ class _Planner:
 
     def _boot(self, services: Sequence[Service]) -> None:
         """A container that waits for a gate after a boot gets its policy before it is started."""
-        created = list(dict.fromkeys(self.creates.values()))
         names = [service.name for service in services if service.name not in self.shots]
-        step = boot.boot_step(
-            self.facts, self.stack, self.droplet, start=names, fresh=tuple(self.creates), needs=created
-        )
-        if step is None:
-            return
-        # What has no phase starts with the first: before all are created that the step is about.
-        waits = {self.starts[each.name] for each in services if (each.phase or 1) > 1 and each.name in self.starts}
-        place = next((n for n, each in enumerate(self.steps) if each.id in waits), len(self.steps))
-        self.steps = [replace(each, needs=(*each.needs, step.id)) if each.id in waits else each for each in self.steps]
-        self.steps.insert(place, step)
+        step = boot.boot_step(self.facts, self.stack, self.droplet, start=names, fresh=tuple(self.creates))
+        if step is not None:
+            self.steps = boot.weave(self.steps, step, self.creates, self.starts)
 
     def _settle(self) -> None:
         if self.options.settle > 0 and self.starts:
