@@ -57,14 +57,14 @@ def run(
     with progress(as_json=as_json or dry_run or reading, many=many, redact=context.redact) as reporter:
 
         def one(session: Session) -> DropletResult[T]:
-            deployer = session.deployer
-            own = replace(session, engine=deployer)
+            own = replace(session, engine=session.deployer)
 
             def attempt() -> DropletResult[T]:
-                call = call_of(context, own, reporter, dry_run=dry_run)
+                # A deploy's own survey reads all that the facts would.
+                call = call_of(context, own, reporter, dry_run=dry_run, ahead=False)
                 return told(job(call), call, as_json=as_json)
 
-            return patiently(context, own, reporter, attempt)
+            return attempt() if reading else patiently(context, own, reporter, attempt)
 
         result = context.over(one, reading=reading)
     return finish(name, result, as_json=as_json, render=render, run_id=context.run_id, redact=context.redact)

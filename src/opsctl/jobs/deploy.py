@@ -164,7 +164,7 @@ def error_of(call: Call, run: RunResult | None) -> ErrorInfo | None:
         return None
     if "rollback" in run.error.next or not touched(run):
         return run.error
-    return replace(run.error, next=f"{run.error.next}\nopsctl rollback   # goes back")
+    return replace(run.error, next=f"{run.error.next}\nopsctl rollback   # goes back".strip())
 
 
 def known_files(call: Call) -> tuple[str, ...]:

@@ -240,6 +240,6 @@ class DeployOperations(Operations):
         raise StepFailed(
             what,
             why=said[-1] if said else f"exit status {answer.code}",
-            next=f"mend it, then {self._retry}   (it goes on)",
+            next="mend it, and run it again: it goes on",
             code="deploy-step-failed",
         )
