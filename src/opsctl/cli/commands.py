@@ -51,6 +51,7 @@ COMMANDS = (
     Command("cron", SETUP, "Jobs that a droplet runs by itself: memory, heal, watch, snapshot.", "cron"),
     Command("playbook", SETUP, "Runbooks as data: show, simulate, run, go on, take back.", "playbook"),
     Command("alert", SETUP, "Tell somebody when a droplet's state changes.", "alert"),
+    Command("dashboards", SETUP, "Grafana's dashboards as files.", "dashboards"),
     Command("proxy", SETUP, "Which routes the reverse proxy has; take some away.", "proxy"),
     Command("sandbox", SETUP, "A droplet on your laptop to try everything on.", "sandbox"),
 )

@@ -15,6 +15,7 @@ from opsctl.model.secret import Secret
 RESULTS = {
     "audit": "opsctl.model.audit:AuditReport",
     "config.show": "opsctl.jobs.config:ConfigReport",
+    "dashboards.export": "opsctl.model.probing:Exported",
     "deploy": "opsctl.model.deploy:Deployed",
     "doctor": "opsctl.model.examination:Examination",
     "droplet.advice": "opsctl.model.droplet:SizeAdvice",

@@ -35,6 +35,11 @@ class HttpEvidence:
         """See Evidence."""
         return _ask("GET", url, {}, None, cancel, timeout).status
 
+    def json(self, url: str, *, token: Secret, cancel: Cancel, timeout: float) -> Any:
+        """See Evidence."""
+        headers = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
+        return _json(_ask("GET", url, headers, None, cancel, timeout), url)
+
     def samples(
         self, api: str, selector: str, over: float, *, user: str, token: Secret, cancel: Cancel, timeout: float
     ) -> Samples:
@@ -114,7 +119,7 @@ def _ask(
             else str(error) or type(error).__name__
         )
         raise UnreachableError(
-            f"{_shown(url)} does not answer", why=why, next="look at the probe's address: opsctl config show"
+            f"{_shown(url)} does not answer", why=why, next="look at the address that was asked: opsctl config show"
         ) from None
     finally:
         peer.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.secret import Secret
@@ -45,6 +45,10 @@ class Evidence(Protocol):
         """The status that a GET is answered with; redirects are not followed."""
         ...
 
+    def json(self, url: str, *, token: Secret, cancel: Cancel, timeout: float) -> Any:
+        """What a GET is answered with, as JSON; `token` goes with it as a bearer's, unless it is empty."""
+        ...
+
     def samples(
         self, api: str, selector: str, over: float, *, user: str, token: Secret, cancel: Cancel, timeout: float
     ) -> Samples:
@@ -79,3 +83,23 @@ class Validation:
     def passed(self) -> bool:
         """Whether every one did."""
         return all(each.passed for each in self.probes)
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """One dashboard, and where it was written. `changed` says whether the file was new or another one before."""
+
+    uid: str
+    title: str
+    folder: str
+    path: str
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The dashboards of one Grafana."""
+
+    to: str
+    dashboards: tuple[Dashboard, ...]
+    dry_run: bool = False
