@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
 from collections.abc import Mapping
@@ -57,6 +56,8 @@ def _patiently(way: str, method: str, url: Secret, body: bytes | None, cancel: C
 
 def _once(way: str, method: str, url: Secret, body: bytes | None) -> Delivery:
     """One request. The URL is a secret: only its host is ever said."""
+    import http.client  # with TLS it is 2 MB, which a look that has nothing to tell needs not load
+
     began = time.monotonic()
     to, status, error = "?", None, ""
     try:
