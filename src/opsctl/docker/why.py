@@ -92,6 +92,7 @@ def parse_why(output: str) -> WhyFacts:
         clean_end=any(line.startswith("clean ") for line in ended) if last else None,
         last_sign=last,
         processes=processes,
+        programs=dict(re.findall(r"^@@program ([0-9a-f]+) (?:\S*/)?(\S+)$", engine.text, re.MULTILINE)),
         comms=comms,
         audit=tuple(_audit(found.get("audit", Section("", 1)).text)),
     )

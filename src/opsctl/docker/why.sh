@@ -9,15 +9,17 @@ has() { command -v "$1" >/dev/null; }
 systemd() { [ -d /run/systemd/journal ] && has journalctl; }
 
 engine() { # the containers, and the last log lines of those with which something is wrong
-  local ids out head id status code restarts health service pids=() n=0
+  local ids out head id status code restarts health service rest pids=() n=0
   if ! has docker; then echo 'docker: command not found'; return 127; fi
   ids=$(timeout 5 docker ps -aq --no-trunc 2>&1) || { n=$?; printf '%s\n' "$ids"; return "$n"; }
   [ -z "$ids" ] && return 0
-  head='@@c {{.Id}} {{.State.Status}} {{.State.ExitCode}} {{.RestartCount}} {{if .State.Health}}{{.State.Health.Status}}{{else}}-{{end}} {{index .Config.Labels "com.docker.compose.service"}}'
+  head='@@c {{.Id}} {{.State.Status}} {{.State.ExitCode}} {{.RestartCount}} {{if .State.Health}}{{.State.Health.Status}}{{else}}-{{end}} {{with .Config.Labels}}{{with index . "com.docker.compose.service"}}{{.}}{{end}}{{end}} @{{.Path}}'
   # shellcheck disable=SC2086 # one word an id
   out=$(timeout 8 docker container inspect --format "$head"$'\n'"$template" $ids 2>&1)
   grep -v '^@@c ' <<<"$out"
-  while read -r _ id status code restarts health service; do
+  sed -n 's/^@@c \([0-9a-f]*\) .*@\([^@]*\)$/@@program \1 \2/p' <<<"$out"
+  while read -r _ id status code restarts health service rest; do
+    case $service in @*) service='' ;; esac
     if [ -n "$wanted" ]; then
       [ "$wanted" = "$service" ] || continue
     else

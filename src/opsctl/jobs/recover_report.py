@@ -66,7 +66,10 @@ def _error(story: Story, away: ErrorInfo | None, criteria: tuple[Criterion, ...]
     if away is not None:
         why = "; ".join(part for part in (away.why or away.what, story.ended) if part)
         return ErrorInfo("not-back", f"{name} does not answer", why, first)
-    bad = [f"{each.name}: {each.seen}" for each in failed(criteria)]
+    broken = failed(criteria)
+    # Without an engine no service can be asked: that is one failure, and not five.
+    broken = tuple(each for each in broken if each.name == "engine") or broken
+    bad = [f"{each.name}: {each.seen}" for each in broken]
     why = "; ".join([*bad[:4], *([story.ended] if story.ended else [])])
     return ErrorInfo("not-recovered", f"{name} has not recovered", why, first)
 

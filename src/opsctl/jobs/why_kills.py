@@ -91,12 +91,15 @@ def _blame(each: KernelKill, facts: WhyFacts) -> _Blame:
 
 def _owner(pid: str, name: str, each: KernelKill, facts: WhyFacts) -> tuple[str, bool]:
     """The container of a task: the kernel names only the victim's, so what still runs is asked."""
-    if pid == each.pid:
-        return each.event.victim_id, True
+    victims = {kill.pid: kill.event.victim_id for kill in facts.kills or () if kill.event.boot == each.event.boot}
+    if victims.get(pid):
+        return victims[pid], True  # killed too, a moment before or after
     if each.event.boot == 0 and not facts.nested and facts.comms.get(pid, "")[:_COMM] == name[:_COMM]:
         return facts.processes.get(pid, ""), True
-    # Gone, of another boot, or numbered differently: the only container that runs a process of that name.
-    owners = {owner for other, owner in facts.processes.items() if facts.comms.get(other, "")[:_COMM] == name[:_COMM]}
+    # Gone, of another boot, or numbered differently: the only container that runs such a program.
+    alike = name[:_COMM]
+    owners = {owner for other, owner in facts.processes.items() if facts.comms.get(other, "")[:_COMM] == alike}
+    owners |= {owner for owner, program in facts.programs.items() if program[:_COMM] == alike}
     if name == each.event.victim_process and each.event.victim_id:
         owners.add(each.event.victim_id)
     return (next(iter(owners)), False) if len(owners) == 1 else ("", False)
@@ -125,4 +128,3 @@ def sentence(kill: Kill, now: int) -> str:
     size = f", which held {show_size(kill.culprit_bytes)}, more than anything else" if kill.culprit_bytes else ""
     process = f" (process {kill.culprit_process})" if not kill.culprit.startswith("the process") else ""
     return f"{head} The culprit is {kill.culprit}{process}{size}."
-

@@ -71,6 +71,7 @@ class WhyFacts:
     last_sign: str  # of the boot before: its last line's time
     processes: Mapping[str, str]  # pid → container id
     comms: Mapping[str, str]  # pid → process name
+    programs: Mapping[str, str]  # container id → the name of the program that it starts
     audit: tuple[Mapping[str, object], ...]
 
 
