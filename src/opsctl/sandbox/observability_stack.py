@@ -13,8 +13,12 @@ probes:
     metrics: service_up{{service="orchestrator"}}
     url: http://127.0.0.1:{metrics}
     newer: 30s
-    gap: 60s
-    over: 10m
+  metrics-without-gap:
+    metrics: service_up{{service="orchestrator"}}
+    url: http://127.0.0.1:{metrics}
+    newer: 30s
+    gap: 30s
+    over: 5m
   traces-in-cloud: {{traces: agents, url: "http://127.0.0.1:{traces}", token: "${{LANGSMITH_API_KEY}}", newer: 60s}}
   agents-answer: {{http: ":8001/health"}}
   prometheus-is-guarded: {{http: ":80/prometheus/", status: 401}}
