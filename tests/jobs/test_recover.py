@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Droplet, Opsctl
+from tests.test_main_job import valid
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(600)]
 
@@ -49,9 +50,9 @@ def test_what_failed_is_restarted_and_proved_and_a_second_run_changes_nothing(dr
     assert "redis is down with exit code 137" in page.read_text(encoding="utf-8")
     assert "src=" not in page.read_text(encoding="utf-8")
     lines = droplet.sh("cat /var/lib/opsctl/audit.jsonl")
-    again = opsctl.json("recover")
-    assert again["ok"]
-    assert again["droplets"][0]["result"]["climbs"] == []
+    again = valid("recover", opsctl.json("recover"))
+    assert again["recovered"]
+    assert again["climbs"] == []
     assert droplet.sh("cat /var/lib/opsctl/audit.jsonl") == lines, "nothing to do writes nothing"
 
 
@@ -101,7 +102,7 @@ def test_a_reboot_brings_the_engine_back_also_after_the_run_that_asked_for_it_wa
         first.communicate()
         done = opsctl.json("recover", "--up-to", "reboot", "--yes")
         assert done["ok"], json.dumps(done, indent=1)
-        result = done["droplets"][0]["result"]
+        result = valid("recover", done)
         assert result["recovered"]
         assert "redis" in result["back"]
         assert boot_of(droplet) != before

@@ -15,7 +15,7 @@ import pytest
 from tests.jobs.startup_facts import DROPLET, compose, container, facts, stack
 
 from opsctl.hosts.knock import Knocker
-from opsctl.jobs.criteria import required
+from opsctl.jobs.criteria import met, required
 from opsctl.jobs.recover import recover
 from opsctl.jobs.recover_link import Link, Means, Wishes
 from opsctl.jobs.recover_services import plan_mend
@@ -24,7 +24,7 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.cloud import Cloud, CloudAction, CloudDroplet, Tell
 from opsctl.model.errors import ExitCode, OpsError, StepFailed, UnreachableError
 from opsctl.model.events import Event, StepWaiting
-from opsctl.model.recovery import Recovery, Rung
+from opsctl.model.recovery import Criterion, Recovery, Rung
 from opsctl.model.result import DropletResult
 from opsctl.model.stack import Droplet, Service, Stack
 from opsctl.spine.audit import Actor, Entry
@@ -220,6 +220,15 @@ def test_what_must_run() -> None:
     )
     assert required(known) == ("a", "c")
     assert required(replace(known, fallback=("d",))) == ("d",)
+
+
+def test_what_cannot_be_measured_is_no_failure_and_a_failure_is_one() -> None:
+    def seen(ok: bool | None) -> Criterion:
+        return Criterion("OOM kills", "minimum", "none", "", ok)
+
+    assert met((seen(True), seen(None)))
+    assert not met((seen(True), seen(False)))
+    assert not met(()), "nothing was looked at"
 
 
 def test_what_runs_without_an_answer_is_stopped_first_and_the_rest_just_started() -> None:

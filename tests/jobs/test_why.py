@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tests.conftest import Droplet as Sandbox
+from tests.test_main_job import valid
 
 from opsctl.docker.inspect import parse_containers
 from opsctl.docker.why import parse_why
@@ -245,7 +246,7 @@ def test_on_a_droplet_victim_and_limit_are_named_in_one_short_look(droplet: Sand
     told = droplet.opsctl("why")
     assert told.returncode == 0, told.stderr
     assert "gateway-mcp went over its own memory limit of 268 MB" in told.stdout
-    shown = droplet.opsctl.json("why", "gateway-mcp")["droplets"][0]["result"]
+    shown = valid("why", droplet.opsctl.json("why", "gateway-mcp"))
     assert [(each["scope"], each["victim"], each["same"]) for each in shown["kills"]] == [
         ("limit", "gateway-mcp", True)
     ]

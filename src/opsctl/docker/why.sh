@@ -57,14 +57,14 @@ broken() { # why the engine is not there
 keep='/oom-kill:|invoked oom-killer|Killed process|memory: usage|\[ *[0-9]+\] +[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+ +|Kernel panic|blocked for more than|soft lockup|hard LOCKUP|EXT4-fs error|XFS .*[Ee]rror|I\/O error|[Rr]emounting filesystem read-only|rcu.*stall/ {print substr($0, 1, 900)} END {print "@lines " NR}'
 kernel() { # $1: 0 this boot, -1 the one before
   if systemd; then
-    quiet timeout 8 journalctl -k -b "$1" -o short-iso -q --no-pager | awk "$keep" | tail -n 700
+    quiet timeout 8 journalctl -k -b "$1" -o short-iso -q --no-pager | awk "$keep" | tail -n 2000
   elif [ "$1" = 0 ]; then
-    { quiet dmesg --time-format iso || quiet dmesg; } | awk "$keep" | tail -n 700
+    { quiet dmesg --time-format iso || quiet dmesg; } | awk "$keep" | tail -n 2000
   else
     # Without a journal the boots follow each other in one file.
     quiet cat /var/log/kern.log.1 /var/log/kern.log |
       awk '/kernel:.* Linux version /{before=now; now=""; n++} {now=now "\n" $0} END {if (n) print before}' |
-      awk "$keep" | tail -n 700
+      awk "$keep" | tail -n 2000
   fi
 }
 

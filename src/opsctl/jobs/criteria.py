@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from opsctl.jobs import gates_once
@@ -82,9 +83,11 @@ def required(stack: Stack) -> tuple[str, ...]:
 
 def read(call: Call, shell: Shell, reader: WhyReader, *, cancel: Cancel) -> Reading:
     """Measure a droplet: one look at what died, one at the stack, and each gate once. Raises OpsError."""
-    looked = ask_why(shell, reader, call.stack, call.droplet, cancel=cancel)
+    with ThreadPoolExecutor(1, thread_name_prefix=f"{call.droplet.name}: facts") as pool:
+        asked_facts = pool.submit(lambda: call.engine.facts(cancel=cancel))
+        looked = ask_why(shell, reader, call.stack, call.droplet, cancel=cancel)
     try:
-        facts = call.engine.facts(cancel=cancel)
+        facts = asked_facts.result()
     except (UnreachableError, DeadlineExceeded) as error:
         cancel.check("the engine")
         if error.info.code in _NO_REBOOT_HELPS:
@@ -123,8 +126,8 @@ def unreachable(address: str, error: ErrorInfo) -> tuple[Criterion, ...]:
 
 
 def met(criteria: tuple[Criterion, ...]) -> bool:
-    """Whether all of them hold; what could not be measured does not."""
-    return bool(criteria) and all(each.ok for each in criteria)
+    """Whether all of them hold. What could not be measured is shown as unknown, and is no reason to reboot anything."""
+    return bool(criteria) and not failed(criteria)
 
 
 def _minimum(reading: Reading, address: str, since: float, reserve: int) -> Iterator[Criterion]:
@@ -164,5 +167,5 @@ def _optimal(reading: Reading) -> Iterator[Criterion]:
 
 
 def failed(criteria: tuple[Criterion, ...]) -> tuple[Criterion, ...]:
-    """Those that do not hold."""
-    return tuple(each for each in criteria if not each.ok)
+    """Those that do not hold, for sure."""
+    return tuple(each for each in criteria if each.ok is False)
