@@ -199,6 +199,15 @@ class Context:
         finally:
             host.close()
 
+    def cloud_token(self, droplet: Droplet) -> Secret:
+        """The token of the account that a droplet is rented with. Raises ConfigError."""
+        from opsctl.cloud.token import find_token
+
+        folder = Path(self.stack.path).resolve().parent if self.stack.path else Path.cwd()
+        found = find_token(droplet.provider, environ=os.environ, folder=folder)
+        self.redact.learn(found)
+        return found
+
     def cloud(self, droplet: Droplet) -> Cloud:
         """The account that a droplet is rented with."""
         from opsctl.cloud import connect_cloud

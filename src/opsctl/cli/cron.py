@@ -54,7 +54,8 @@ def install(
     """Let jobs run by themselves. Needs opsctl on the droplet (opsctl host install).
 
     memory every 5 minutes, heal every 2, watch every minute; snapshot, where
-    it is named, once a day: it costs money, and copies older than 7 days go.
+    it is named, once a day: it costs money, copies older than 7 days go, and
+    the provider's API token is put onto the droplet, for root alone.
     """
     from opsctl.cli.context import Context
 
@@ -63,7 +64,7 @@ def install(
     def job(call: Call) -> DropletResult[CronChanged]:
         from opsctl.jobs.cron import install as put
 
-        return put(call, jobs or ())
+        return put(call, jobs or (), lambda: context.cloud_token(call.droplet))
 
     raise typer.Exit(_change(context, "cron.install", job, as_json=as_json, dry_run=dry_run))
 

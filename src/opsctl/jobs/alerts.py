@@ -56,6 +56,9 @@ def check(
     known = parse(text)
     told = decide(seen, known, float(clock), droplet.name, patience=patience)
     sent: list[Delivery] = []
+    nobody = not (stack.alerts.get("webhook") or stack.alerts.get("command"))
+    if nobody:
+        told = Told(_untold(told.problems, ()), "")
     if told.message:
         state = "problem" if told.problems else "recovered"
         sent = _tell(shell, stack.alerts, told.message, {"droplet": droplet.name, "state": state}, cancel)
@@ -66,7 +69,7 @@ def check(
         _keep(shell, kept, droplet, cancel)
     if not seen.problems and (url := stack.alerts.get("ping")) is not None:
         sent.append(alerts_send.ping(url, cancel=cancel))
-    notes = () if stack.alerts.get("webhook") or stack.alerts.get("command") else (_NOBODY,)
+    notes = (_NOBODY,) if nobody else ()
     result = AlertCheck(not seen.problems, told.problems, told.message, tuple(sent), notes)
     error = _failure(sent)
     return DropletResult(droplet.name, result, error, ExitCode.FAILED if error else ExitCode.DONE)

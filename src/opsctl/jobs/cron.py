@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from opsctl.jobs import cron_jobs, cron_read
 from opsctl.jobs.call import Call, carry_out
-from opsctl.jobs.cron_jobs import CRON_FILE, JOBS, LOGS, RUNNER
+from opsctl.jobs.cron_jobs import CRON_FILE, JOBS, LOGS, RUNNER, TOKEN_FILE
 from opsctl.jobs.cron_read import CronFacts
 from opsctl.jobs.host_actions import DropFiles, handlers, must
 from opsctl.jobs.host_facts import FOLDER, UNITS, as_root
@@ -22,6 +22,7 @@ from opsctl.model.plan import Action, Plan, Step
 from opsctl.model.ports import Shell
 from opsctl.model.result import DropletResult
 from opsctl.model.run import RunResult
+from opsctl.model.secret import Secret
 from opsctl.model.stack import Droplet
 from opsctl.spine.batch import Batch, Handler
 
@@ -34,6 +35,15 @@ done
 shift
 [ $# = 0 ] || { systemctl daemon-reload; systemctl enable --now --quiet "$@"; }
 """
+_PUT_KEY = r"""
+set -e
+umask 077
+cat >"$1.new"; mv -f -- "$1.new" "$1"
+"""
+_TOKEN_NOTE = (
+    f"the provider's token is in {TOKEN_FILE} on the droplet, for root alone: let it be one that can do no more than "
+    "read droplets and volumes, and create and delete snapshots"
+)
 _NOW = 'OPSCTL_CRON_NOW=1 exec bash -c "$1" cron-run "${@:2}"'
 
 
@@ -45,6 +55,7 @@ class PutJobs(Action):
     jobs: tuple[str, ...]
     files: Mapping[str, str]
     timers: tuple[str, ...] = ()
+    token: str = ""  # where the provider's token is put, for root alone
 
 
 def show(shell: Shell, droplet: str, *, cancel: Cancel) -> CronListed:
@@ -52,8 +63,11 @@ def show(shell: Shell, droplet: str, *, cancel: Cancel) -> CronListed:
     return cron_read.listed(cron_read.read(shell, cancel=cancel), droplet)
 
 
-def install(call: Call, names: Sequence[str]) -> DropletResult[CronChanged]:
-    """Let these jobs run there; those that do already stay. Raises OpsError where nothing could run them."""
+def install(call: Call, names: Sequence[str], token: Callable[[], Secret]) -> DropletResult[CronChanged]:
+    """Let these jobs run there; those that do already stay. Raises OpsError where nothing could run them.
+
+    The job snapshot takes the provider's `token` along.
+    """
     jobs = cron_jobs.chosen(names)
     facts = cron_read.read(call.host, cancel=call.cancel)
     cron_read.check_installed(facts, call.droplet.name)
@@ -69,15 +83,21 @@ def install(call: Call, names: Sequence[str]) -> DropletResult[CronChanged]:
     texts, timers = wanted(facts, jobs, name)
     changed = {path: text for path, text in texts.items() if _digest(text) != _placed(facts, path)}
     dead = [each for each in timers if not any(u.name == each and u.active == "active" for u in facts.host.units)]
+    secret = token() if any(job.name == "snapshot" for job in jobs) else None
+    fresh = secret is not None and _digest(f"{secret.reveal()}\n") != _placed(facts, TOKEN_FILE)
     steps = []
-    if changed or dead:
+    if changed or dead or fresh:
         action = PutJobs(
-            tuple(job.name for job in jobs), {path: _digest(text) for path, text in changed.items()}, tuple(timers)
+            tuple(job.name for job in jobs),
+            {path: _digest(text) for path, text in changed.items()},
+            tuple(timers),
+            TOKEN_FILE if fresh else "",
         )
         what = ", ".join(f"{job.name} ({job.when})" for job in jobs)
         steps.append(Step("jobs", f"let {facts.scheduler} run {what}", action))
-    notes = [f"{facts.scheduler} does not run there: nothing runs until it does"] if not _runs(facts) else []
-    return _change(call, Plan("cron install", tuple(steps)), texts, jobs, notes)
+    notes = [_TOKEN_NOTE] if fresh else []
+    notes += [f"{facts.scheduler} does not run there: nothing runs until it does"] if not _runs(facts) else []
+    return _change(call, Plan("cron install", tuple(steps)), texts, jobs, notes, secret)
 
 
 def remove(call: Call, names: Sequence[str]) -> DropletResult[CronChanged]:
@@ -88,6 +108,8 @@ def remove(call: Call, names: Sequence[str]) -> DropletResult[CronChanged]:
     names = [job.name for job in jobs if job.name in there]
     left = [JOBS[name] for name in there if name not in names]
     paths = [path for path in _files_of(names, left) if path in facts.host.files]
+    if "snapshot" in names and TOKEN_FILE in facts.host.files:
+        paths.append(TOKEN_FILE)
     texts: dict[str, str] = {}
     steps = []
     if set(names) & set(facts.in_file) and (rest := [job for job in left if job.name in facts.in_file]):
@@ -180,12 +202,20 @@ def _digest(text: str) -> str:
 
 
 def _change(
-    call: Call, plan: Plan, texts: Mapping[str, str], jobs: Sequence[CronJob], notes: Sequence[str]
+    call: Call,
+    plan: Plan,
+    texts: Mapping[str, str],
+    jobs: Sequence[CronJob],
+    notes: Sequence[str],
+    secret: Secret | None = None,
 ) -> DropletResult[CronChanged]:
     def put(batch: Batch) -> None:
         (step,) = batch.steps
         action = step.action
         assert isinstance(action, PutJobs)
+        if action.token and secret is not None:
+            script = as_root(_PUT_KEY, action.token, stdin=f"{secret.reveal()}\n".encode())
+            must(batch.change(script, timeout=60), f"{action.token} could not be written")
         words = [word for path in action.files for word in (path, "755" if path == RUNNER else "644", texts[path])]
         must(batch.change(as_root(_PUT, *words, "--", *action.timers), timeout=60), "the jobs could not be put there")
         batch.done(step, Outcome.CHANGED, f"{len(action.files)} files")

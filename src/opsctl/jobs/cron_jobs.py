@@ -11,6 +11,7 @@ from opsctl.model.errors import UsageError
 
 RUNNER = f"{FOLDER}/cron-run"
 CRON_FILE = "/etc/cron.d/opsctl"
+TOKEN_FILE = f"{FOLDER}/cloud-token"
 LOGS = "/var/lib/opsctl/cron"
 _STACK = ("--stack", CONFIG)
 

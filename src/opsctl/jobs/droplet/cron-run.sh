@@ -22,6 +22,8 @@ said=$folder/.$job.said
 before=$(cut -f 2 "$note" 2>/dev/null)
 export COLUMNS=160 NO_COLOR=1
 began=$EPOCHSECONDS stamp=$(date -u +%FT%TZ)
+token=/etc/opsctl/cloud-token
+if [ "$job" = snapshot ] && [ -r "$token" ]; then read -r DIGITALOCEAN_TOKEN <"$token"; export DIGITALOCEAN_TOKEN; fi
 trap 'kill -TERM "$child" 2>/dev/null' TERM INT
 timeout -k 20 "$deadline" "$opsctl" "$@" >"$said" 2>&1 9>&- &
 child=$!
