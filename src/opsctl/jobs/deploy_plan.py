@@ -199,6 +199,10 @@ class _Planner:
     def _begin(self, up: Sequence[Service], turned: tuple[tuple[str, str], ...]) -> None:
         survey = self.survey
         self._room(up)
+        if "build" in self.fetch:
+            build = Room((Expected("build", self.options.build_memory, "--build-memory"),), (), self.droplet.reserve)
+            build = replace(build, enforce=not self.options.ignore_memory)
+            self._add(Step("room:build", "see whether the build fits", build))
         if self._must_adopt() and self.facts.containers:
             self._add(self._adopt())
         git = {}
@@ -221,13 +225,6 @@ class _Planner:
             title = f"let {', '.join(ref for ref, _ in turned)} mean the images of then"
             self._add(Step("retag", title, Retag(turned)))
         for verb, services in self.fetch.items():
-            if verb == "build":
-                gate = MemoryGate(
-                    (Expected("build", self.options.build_memory, "--build-memory"),),
-                    self.droplet.reserve,
-                    enforce=not self.options.ignore_memory,
-                )
-                self._add(Step("memory:build", "memory for the build", gate))
             self._add(Step(f"images:{verb}", f"{verb} {', '.join(services)}", FetchImages(verb, services)))
 
     def _must_adopt(self) -> bool:

@@ -100,7 +100,16 @@ class DeployOperations(Operations):
         available = self._fresh(batch) + sum(used.values())
         gate = MemoryGate(action.expected, action.reserve)
         if gate.needs + gate.reserve > available and action.enforce:
-            batch.failed(step.id, refusal("the new state", gate, available, self._rooms(batch), self._retry))
+            batch.failed(
+                step.id,
+                refusal(
+                    "the build" if step.id == "room:build" else "the new state",
+                    gate,
+                    available,
+                    self._rooms(batch),
+                    self._retry,
+                ),
+            )
         else:
             batch.done(step, Outcome.UNCHANGED, arithmetic(gate, available))
 
@@ -110,6 +119,9 @@ class DeployOperations(Operations):
         gate = step.action
         assert isinstance(gate, MemoryGate)
         left = tuple(each for each in gate.expected if each.service not in self._same)
+        if not left:
+            batch.done(step, Outcome.UNCHANGED, "what runs, runs on")
+            return
         self._memory(replace(batch, steps=(replace(step, action=replace(gate, expected=left)),)))
 
     # Releases
