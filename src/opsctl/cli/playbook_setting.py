@@ -138,6 +138,7 @@ def _place(context: Context, session: Session, reporter: Reporter) -> Place:
         deployer=session.deployer,
         evidence=session.evidence,
         knock=session.knock,
+        reveal=lambda name: _reveal(context, name),
         cloud=lambda: session.cloud,
         cancel=session.cancel,
         make_call=make_call,

@@ -24,6 +24,7 @@ from opsctl.model.playbook_run import ListedRun, Mode, Past, State
 from opsctl.model.playbook_values import Hidden, typed
 from opsctl.model.ports import Reporter
 from opsctl.model.stackfile_problem import Problem, nearest
+from opsctl.model.units import show_duration, show_size
 from opsctl.spine.audit import Entry
 
 _KNOCK = 5.0  # s
@@ -153,10 +154,7 @@ def find(place: Place, wanted: str, mode: Mode, state_dir: str) -> tuple[str, li
     if wanted:
         check_name(wanted)
         store = Store(wanted, state_dir)
-        try:
-            store.load(place.reads, place.cancel)
-        except UnreachableError:
-            store.load(None, place.cancel)
+        store.load(place.reads if _answers(place) else None, place.cancel)
         if not store.lines:
             near = f"{place.droplet.name} does not know it"
             raise UsageError(f"there is no run {wanted}", why=near, next=LIST)
@@ -171,11 +169,14 @@ def find(place: Place, wanted: str, mode: Mode, state_dir: str) -> tuple[str, li
 
 def runs(place: Place, state_dir: str) -> list[tuple[str, list[dict[str, Any]]]]:
     """The runs that the droplet remembers, else those that this machine does."""
-    try:
+    if _answers(place):
         return recent(place.reads, state_dir, place.cancel)
-    except UnreachableError:
-        name = place.droplet.name
-        return [(run, lines) for run, lines in recent_here() if Past.of(lines).head.get("droplet") == name]
+    name = place.droplet.name
+    return [(run, lines) for run, lines in recent_here() if Past.of(lines).head.get("droplet") == name]
+
+
+def _answers(place: Place) -> bool:
+    return place.knock(place.cancel.child(_KNOCK))
 
 
 def listed(found: Iterable[tuple[str, Sequence[Mapping[str, Any]]]]) -> tuple[ListedRun, ...]:
@@ -221,6 +222,7 @@ def _desk(setting: Setting, book: Playbook, *, verb: str = "resume") -> Desk:
         reporter=setting.reporter,
         cancel=setting.cancel,
         again=setting.command(verb, setting.entry.run_id),
+        back=setting.command("rollback", setting.entry.run_id),
     )
 
 
@@ -274,7 +276,7 @@ def _check(setting: Setting, book: Playbook) -> None:
         raise error_of(problems, book.name)
     for droplet in dict.fromkeys(step.droplet for step in book.steps):
         place = setting.places(droplet)
-        if book.may_be_down and not place.knock(setting.cancel.child(_KNOCK)):
+        if book.may_be_down and not _answers(place):
             continue
         try:
             facts = place.facts()
@@ -327,4 +329,6 @@ def shown_value(variable: Variable) -> str:
         return str(Hidden(variable.env))
     if value is None:
         return ""
+    if variable.kind in ("size", "duration"):
+        return show_size(value) if variable.kind == "size" else show_duration(value)
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

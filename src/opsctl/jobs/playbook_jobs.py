@@ -12,6 +12,7 @@ from opsctl.model.errors import ErrorInfo, ExitCode
 from opsctl.model.events import Outcome
 from opsctl.model.playbook import JobSpec, Parameter
 from opsctl.model.result import DropletResult
+from opsctl.model.secret import Secret
 from opsctl.model.units import show_size
 
 _IGNORE = Parameter("switch", "Start what does not fit, too.")
@@ -157,6 +158,57 @@ def _validate(order: Order) -> Done:
     return Done(Outcome.FAILED, f"{names}: {failed[0].said}", error, ExitCode.GATE)
 
 
+def _routes_away(order: Order) -> Done:
+    return _routes(order, order.get("to"), restore=False)
+
+
+def _routes_back(order: Order) -> Done:
+    from opsctl.jobs.proxy import read
+
+    place = order.place
+    found = read(place.reads, place.droplet, order.get("service", "caddy"), cancel=place.cancel)
+    if not found.kept:
+        return Done(Outcome.UNCHANGED, "no route was taken away")
+    return _routes(order, (), restore=True)
+
+
+def _routes(order: Order, names: tuple[str, ...], *, restore: bool) -> Done:
+    from opsctl.jobs.proxy import change
+
+    result = change(order.call, order.get("service", "caddy"), names, restore=restore)
+    found = result.result
+    if found is None or result.exit_code is not ExitCode.DONE:
+        return Done(Outcome.FAILED, "", result.error, result.exit_code)
+    steps = tuple(step["title"] for step in found.plan["steps"]) if found.plan else ()
+    moved = ", ".join(each.matcher for each in (*found.gone, *found.back))
+    outcome = Outcome.CHANGED if steps else Outcome.UNCHANGED
+    return Done(outcome, moved or "nothing leads there", plan=steps if order.dry_run else ())
+
+
+def _dashboards(order: Order) -> Done:
+    from opsctl.jobs.containers import read
+    from opsctl.jobs.dashboards import export
+    from opsctl.jobs.tunnel import find, parse_wish
+
+    place = order.place
+    wish = parse_wish(order.get("service", "grafana"))
+    there = read(place.reads, place.stack, place.droplet, cancel=place.cancel)
+    known = place.stack.services.get(wish.name)
+    target = find(place.reads, there, wish, known, place.droplet, cancel=place.cancel)
+    token = place.reveal(order.get("token").env) if "token" in order.arguments else Secret("")
+    done = export(
+        place.host,
+        place.evidence,
+        (target.host, target.host_port),
+        Path(order.get("to")).expanduser(),
+        token,
+        dry_run=order.dry_run,
+        cancel=place.cancel,
+    )
+    text = f"{len(done.dashboards)} dashboards in {done.to}"
+    return Done(Outcome.CHANGED, text, plan=(text,) if order.dry_run else ())
+
+
 def _job(
     name: str,
     about: str,
@@ -251,6 +303,31 @@ _ALL = (
             "within": Parameter("duration", "Ask again that long until all have passed."),
         },
         changes=False,
+    ),
+    _job(
+        "proxy without",
+        "Take away the reverse proxy's routes to services, and those that they guard.",
+        _routes_away,
+        {
+            "to": Parameter("services", "The services that nothing may lead to any more.", required=True),
+            "service": Parameter("service", "The proxy's own service; caddy without."),
+        },
+    ),
+    _job(
+        "proxy restore",
+        "Put back the routes that were there before the first was taken away.",
+        _routes_back,
+        {"service": Parameter("service", "The proxy's own service; caddy without.")},
+    ),
+    _job(
+        "dashboards export",
+        "Write Grafana's dashboards into files here.",
+        _dashboards,
+        {
+            "to": Parameter("text", "The folder, on this machine.", required=True),
+            "service": Parameter("text", "Grafana's own service, NAME or NAME:PORT; grafana without."),
+            "token": Parameter("secret", "Where Grafana wants one."),
+        },
     ),
     _job(
         "why",

@@ -21,6 +21,7 @@ from opsctl.model.ports import Host, Shell
 from opsctl.model.probing import Evidence
 from opsctl.model.result import DropletResult
 from opsctl.model.run import Changed
+from opsctl.model.secret import Secret
 from opsctl.model.stack import Droplet, Stack
 from opsctl.model.stackfile_merge import merge
 from opsctl.model.why import WhyReader
@@ -42,6 +43,7 @@ class Place:
     deployer: Deployer
     evidence: Evidence
     knock: Callable[[Cancel], bool]
+    reveal: Callable[[str], Secret]  # the secret in a variable of the environment; raises ConfigError without
     cloud: Callable[[], Cloud]
     cancel: Cancel
     make_call: Callable[[str, str, bool], Call]  # run id, the command that goes on with it, dry run

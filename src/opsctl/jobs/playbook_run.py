@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from opsctl.jobs.playbook_step import Desk, begin, ended, going_on, perform, said, undo
 from opsctl.model.errors import ErrorInfo, ExitCode, Interrupted, OpsError, worst
@@ -218,7 +218,9 @@ class Forward:
         else:
             state, error, code = "done", None, ExitCode.DONE
         next_ = error.next.splitlines()[-1] if error and error.next else ""
-        report = _report(desk, self._mode, state, steps, next_)
+        # What was only looked at, or was so before, needs no way back.
+        back = (f"what it did is taken back with: {desk.back}",) if error and desk.past.candidates else ()
+        report = replace(_report(desk, self._mode, state, steps, next_), notes=back)
         return Finished(report, error, code)
 
 

@@ -36,6 +36,7 @@ class Desk:
     reporter: Reporter
     cancel: Cancel
     again: str  # the command that goes on
+    back: str  # the command that takes the run back
     codes: dict[str, ExitCode] = field(default_factory=dict)  # of the steps that failed
 
     def report(self, step: PlayStep, status: Status, detail: str = "", **more: object) -> StepReport:

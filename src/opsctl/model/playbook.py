@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from opsctl.model.units import show_duration, show_size
+
 Kind = Literal["text", "whole", "size", "duration", "switch", "service", "services", "droplet", "texts", "secret"]
 KINDS: tuple[Kind, ...] = (
     "text",
@@ -84,12 +86,15 @@ class Check:
             case "command":
                 return f"`{' '.join(values['command'])}` succeeds in {values['in']}"
             case "memory":
-                return "the reserve of memory is available" if values["memory"] == 0 else "enough memory is available"
+                during = f" for {show_duration(values['for'])}" if "for" in values else ""
+                return f"{show_size(values['memory'])} of memory are available{during}"
+            case "job":
+                return str(values["job"])
             case "reachable":
                 return "the droplet answers"
             case "oom":
                 return "nothing was killed for memory"
-        return " ".join([self.kind, *(f"{key}={value}" for key, value in values.items() if key != self.kind)])
+        return self.kind
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,7 @@ class _Reader(Words):
         if any(each.id == name for each in before):
             first = next(each.line for each in before if each.id == name)
             self._wrong((*path, "id"), f"the id {name} is given twice (first on line {first})", "each id once")
+            name = f"step-{path[-1]}"
         call, approve = self._call(entry, path), entry.get("approve", "")
         if "approve" in entry and (not isinstance(approve, str) or not approve.strip()):
             self._wrong((*path, "approve"), "there is no question", "the question that a person answers")
@@ -168,7 +169,7 @@ class _Reader(Words):
             self._wrong((*path, "approve"), "a step has a job or asks for approval, not both", "two steps")
         if approve and (probe or "always" in entry):
             self._wrong((*path, "probe"), "a question to a person has no probe", "a `precondition`")
-        if not approve and "job" not in entry and not probe:
+        if not {"approve", "job", "probe"} & set(entry):
             self._wrong(path, f"step {name} does nothing", "a job, a probe, or approve")
         approve = put_in(approve, (*path, "approve"), self._values, self._tell) if approve else ""
         return PlayStep(

@@ -122,7 +122,8 @@ def _reported(console: Console, step: StepReport, redact: Callable[[str], str]) 
     for line in step.plan:
         console.print(Text(f"    {redact(line)}", style="dim"), soft_wrap=True)
     if step.after and step.status in ("would change", "unchanged", "failed"):
-        text = f"    as things are now; {', '.join(step.after)} comes first and may change that"
+        come = "comes" if len(step.after) == 1 else "come"
+        text = f"    as things are now; {', '.join(step.after)} {come} first and may change that"
         console.print(Text(text, style="yellow"), soft_wrap=True)
 
 
