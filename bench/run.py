@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import fleet
 import machine
 import memory
 import process
@@ -26,7 +27,7 @@ from series import Section
 from shelling import DidNotRun, run
 
 SANDBOX = "bench"
-NAMES = ("help", "startup", "all-up", "memory", "memory-laptop", "memory-droplet", "memory-scale")
+NAMES = ("help", "startup", "all-up", "memory", "memory-laptop", "memory-droplet", "memory-scale", "fleet")
 STACK_UP = ("all-up", "memory", "memory-laptop", "memory-droplet")
 
 console = Console(stderr=False)
@@ -129,7 +130,9 @@ def main() -> int:
     log = Log(asked.json or BENCH / "results" / f"{started}.json", started, {"machine": machine.machine()})
     if "help" in wanted:
         measure([("help", lambda: process.help_time(asked.runs, progress))], log)
-    if wanted - {"help"}:
+    if "fleet" in wanted:
+        measure([("fleet", lambda: fleet.side_by_side(asked.runs, progress))], log)
+    if wanted - {"help", "fleet"}:
         with droplet_of(asked.stack, keep=asked.keep) as there:
             log.facts["droplet"] = machine.droplet(there)
             try:
