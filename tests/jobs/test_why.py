@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tests.conftest import Droplet as Sandbox
+from tests.conftest import Opsctl
 from tests.test_main_job import valid
 
 from opsctl.docker.inspect import parse_containers
@@ -239,6 +240,14 @@ def test_a_container_that_ended_with_the_droplet_is_told_as_such() -> None:
     assert "ended with the droplet" in death.cause
 
 
+def test_a_droplet_that_says_nothing_can_be_brought_back(opsctl: Opsctl) -> None:
+    told = opsctl("why", "-d", "root@127.0.0.1:1")
+    assert told.returncode == 4
+    assert "next opsctl recover" in told.stderr
+
+
+@pytest.mark.sandbox
+@pytest.mark.timeout(300)
 def test_on_a_droplet_victim_and_limit_are_named_in_one_short_look(droplet: Sandbox) -> None:
     assert droplet.opsctl("startup", "--only", "gateway-mcp").returncode == 0
     eat = "x = bytearray(400 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,7 @@ from opsctl.cli import commands
 from opsctl.cli.context import Context, Session
 from opsctl.cli.options import DropletOption, JsonOption, StackOption, VerboseOption
 from opsctl.cli.output import finish
-from opsctl.model.result import DropletResult
+from opsctl.model.result import CommandResult, DropletResult
 
 if TYPE_CHECKING:
     from opsctl.model.why import Why
@@ -46,7 +47,19 @@ def why(
             print_why(each.name, each.result, redact=context.redact)
 
     result = context.over(job, reading=True)
+    flag = len(result.droplets) > 1
+    result = CommandResult(tuple(_away(each, f" -d {each.name}" if flag else "") for each in result.droplets))
     raise typer.Exit(finish("why", result, as_json=as_json, render=render, redact=context.redact))
+
+
+def _away(each: DropletResult[Why], flag: str) -> DropletResult[Why]:
+    """A droplet that says nothing: no look from here tells more, but there is a way to bring it back."""
+    from opsctl.jobs.recover import AWAY
+
+    if each.error is None or each.error.code not in AWAY:
+        return each
+    why = f"{each.error.why}; what its kernel said can be read once it is back".lstrip("; ")
+    return replace(each, error=replace(each.error, why=why, next=f"opsctl recover{flag}"))
 
 
 def register(app: typer.Typer) -> None:

@@ -25,7 +25,7 @@ _QUICK = 5.0  # s; who says no sooner than that is no machine that stands still
 _KNOCK, _EVERY = 1.5, 0.3  # s
 _FOLLOW = 300.0  # s; how long a boot replay that has begun is followed
 # Only these say that the droplet is away. A login that is refused would be refused after a reboot, too.
-_AWAY = ("timeout", "refused", "no-banner", "unreachable", "connection-lost", "deadline", "no-shell", "jump-failed")
+AWAY = ("timeout", "refused", "no-banner", "unreachable", "connection-lost", "deadline", "no-shell", "jump-failed")
 _ORDER = tuple(Rung)
 
 
@@ -82,7 +82,7 @@ class _Ladder:
                 self._before = link.measure(self._means.cancel.child(_FIRST_LOOK))
             except (UnreachableError, DeadlineExceeded) as error:
                 self._means.cancel.check("the first look")
-                if error.info.code not in _AWAY:
+                if error.info.code not in AWAY:
                     raise
                 first, self._was_away = self._was_away, error.info
                 if first is None and self._on_its_way(telling, quick=time.monotonic() - began < _QUICK):
@@ -242,7 +242,7 @@ class _Ladder:
                     lift_hold(link, self._story)
         except (DeadlineExceeded, UnreachableError) as error:
             self._means.cancel.check("the next boot")
-            if error.info.code not in (*_AWAY, "not-back"):
+            if error.info.code not in (*AWAY, "not-back"):
                 raise
             self._away = error.info
             self._criteria = ()
@@ -258,7 +258,7 @@ class _Ladder:
         try:
             facts = call.facts()
         except UnreachableError as error:
-            if error.info.code in _AWAY:
+            if error.info.code in AWAY:
                 raise
             self._measured(link)
             return True
