@@ -9,7 +9,7 @@ from opsctl.model.proxy import Route
 
 _BLOCKS = ("handle", "handle_path", "route")
 _UPSTREAMS = ("reverse_proxy", "forward_auth", "php_fastcgi")
-_HOST = re.compile(r"^(?:[a-z]+://)?(?P<host>[A-Za-z0-9][A-Za-z0-9_.-]*)(?::\d+)?$")
+_HOST = re.compile(r"^(?:[a-z0-9]+://)?(?P<host>[A-Za-z0-9][A-Za-z0-9_.-]*)(?::\d+)?$")
 
 
 def routes(text: str) -> tuple[Route, ...]:

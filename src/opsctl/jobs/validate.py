@@ -17,6 +17,7 @@ from opsctl.model.stack import Probe, Stack
 from opsctl.model.units import show_duration
 
 _AGAIN = 1.0  # s between two rounds
+_TICK = 1.0  # s; a server says its time in whole seconds, and what came before the question must not count
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _metrics(evidence: Evidence, probe: Probe, terms: Terms, since: dict[str, fl
         cancel=cancel,
         timeout=probe.within,
     )
-    return judge(probe, samples, since.setdefault(probe.name, samples.now) if terms.fresh else None)
+    return judge(probe, samples, since.setdefault(probe.name, samples.now + _TICK) if terms.fresh else None)
 
 
 def judge(probe: Probe, samples: Samples, since: float | None) -> ProbeResult:
@@ -163,7 +164,7 @@ def _traces(evidence: Evidence, probe: Probe, terms: Terms, since: dict[str, flo
     )
     if runs.newest is None:
         return _not(probe, "the project has no run")
-    begun = since.setdefault(probe.name, runs.now)
+    begun = since.setdefault(probe.name, runs.now + _TICK)
     age = max(0.0, runs.now - runs.newest)
     if age > probe.newer:
         return replace(_not(probe, f"the newest run, {runs.name}, is {show_duration(age)} old"), age=round(age, 3))

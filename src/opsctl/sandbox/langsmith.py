@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 KEPT = 5000
+_ALWAYS = ("id", "name", "run_type", "start_time", "trace_id", "dotted_order", "session_id", "app_path")
 TENANT = str(uuid.UUID(int=1))
 
 
@@ -34,14 +35,17 @@ class Store:
         with self.lock:
             project = self._project(str(run.pop("session_name", None) or "default"))
             project["last_run_start_time"] = run["start_time"]
-            self.runs.append({"trace_id": run["id"], "parent_run_id": None, **run, "session_id": project["id"]})
+            order = f"{_moment(run['start_time']):%Y%m%dT%H%M%S%fZ}{run['id']}"
+            known = {"trace_id": run["id"], "parent_run_id": None, "dotted_order": order, "end_time": None}
+            self.runs.append({**known, "inputs": {}, "app_path": "", **run, "session_id": project["id"]})
 
     def change(self, run_id: str, values: dict[str, Any]) -> bool:
         """Add to a run; False when there is none of that id."""
         with self.lock:
             for run in self.runs:
                 if run["id"] == run_id:
-                    run.update({key: value for key, value in values.items() if key not in ("id", "session_id")})
+                    known = ("id", "session_id", "session_name")
+                    run.update({key: value for key, value in values.items() if value is not None and key not in known})
                     return True
         return False
 
@@ -70,7 +74,8 @@ class Store:
         first = int(asked.get("cursor") or 0)
         last = first + min(int(asked.get("limit") or 100), 100)
         select = asked.get("select")
-        page = [{key: run.get(key) for key in {"id", *select}} if select else run for run in runs[first:last]]
+        # Asked for or not, a run is never without these.
+        page = [{key: run.get(key) for key in {*_ALWAYS, *select}} if select else run for run in runs[first:last]]
         return {"runs": page, "cursors": {"next": str(last) if last < len(runs) else None}, "parsed_query": None}
 
 
