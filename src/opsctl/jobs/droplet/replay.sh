@@ -17,9 +17,9 @@ while [ "$SECONDS" -lt 4000 ] && [ "$tries" -lt 60 ]; do
   fi
   "$opsctl" host replay --wait 15m --stack /etc/opsctl/opsctl.yaml
   code=$?
-  # Somebody else is at work, or the engine went away again: later.
+  # Somebody else is at work, the engine went away again, or a read took too long on a machine that still boots: later.
   case $code in
-    4 | 6) tries=$((tries + 3)) ;;
+    1 | 4 | 6) tries=$((tries + 10)) ;;
     *) exit "$code" ;;
   esac
   sleep 10
