@@ -114,7 +114,8 @@ def execute(
     run = carry_out(call, planned.plan, operations.handlers(), changes=planned.changes)
     lost = run.exit_code is ExitCode.UNREACHABLE
     available = operations.available if lost else operations.available_now(call.host)
-    kept = (release.id if release else name) if planned.changes else ""
+    made_one = any(s.kind in ("begin", "adopt", "finish") and s.outcome is Outcome.CHANGED for s in run.steps)
+    kept = (release.id if release else name) if made_one else ""
     return _result(call, survey, made, source, run, available, kept)
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from opsctl.jobs.boot import SetBoot, boot_step, weave
+from opsctl.jobs.deploy_actions import Recreate
+from opsctl.jobs.startup_actions import Create
+from opsctl.model.operate import DropletFacts
 from opsctl.model.plan import Step
+from opsctl.model.stack import Droplet, Stack
 
 
 def proved_last(steps: Sequence[Step], optional: Callable[[Step], bool]) -> list[Step]:
@@ -40,3 +45,18 @@ def in_order(steps: Sequence[Step]) -> list[Step]:
         ordered.append((free or left)[0])
         left.remove(ordered[-1])
     return ordered
+
+
+def for_a_boot(
+    steps: Sequence[Step], facts: DropletFacts, stack: Stack, droplet: Droplet, up: Sequence[str]
+) -> list[Step]:
+    """A container that is made anew has the compose file's restart policy: what waits for a gate gets its own."""
+    creates = {name: step.id for step in steps if isinstance(step.action, Create) for name in step.action.missing}
+    creates |= {step.service: step.id for step in steps if isinstance(step.action, Recreate)}
+    step = boot_step(facts, stack, droplet, start=up, fresh=tuple(creates))
+    if step is None:
+        return list(steps)
+    starts = {each.service: each.id for each in steps if each.action.kind == "start"}
+    woven = weave(steps, step, creates, starts)
+    made = tuple(each.id for each in woven if each.action.kind == SetBoot.kind)
+    return [replace(each, needs=(*each.needs, *made)) if each.id == "finish" else each for each in woven]

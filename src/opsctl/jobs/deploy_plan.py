@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from opsctl.jobs.boot import note
 from opsctl.jobs.deploy_actions import (
     Adopt,
     Begin,
@@ -21,13 +22,14 @@ from opsctl.jobs.deploy_actions import (
 from opsctl.jobs.deploy_drift import kept_files, mounted_changes, orphans, recreated
 from opsctl.jobs.deploy_images import retags, to_fetch
 from opsctl.jobs.deploy_options import DeployPlan, Options
-from opsctl.jobs.deploy_order import proved_last
+from opsctl.jobs.deploy_order import for_a_boot, proved_last
 from opsctl.jobs.deploy_words import diffs, notes, said
 from opsctl.jobs.startup_actions import Expected, MemoryGate, Stop
 from opsctl.jobs.startup_plan import Planned, plan
 from opsctl.jobs.startup_select import Options as StartOptions
 from opsctl.jobs.startup_select import by_dependency, one_shots, phase_of
 from opsctl.jobs.startup_steps import FindSql, expected
+from opsctl.model.boot import BootState
 from opsctl.model.deploy import Release, Source, Survey
 from opsctl.model.engine import Container
 from opsctl.model.operate import DropletFacts
@@ -89,7 +91,7 @@ class _Planner:
         started = plan(
             self._facts_as_if(up),
             self.stack,
-            self.droplet,
+            replace(self.droplet, boot="docker"),  # what a boot needs is woven in below, for the recreated ones too
             StartOptions(only=tuple(each.name for each in up) or ("",), settle=self.options.settle)
             if up
             else StartOptions(skip=tuple(self.stack.services)),
@@ -110,7 +112,9 @@ class _Planner:
             last = self.head[-1].id
             body = [each if each.needs else replace(each, needs=(last,)) for each in body]
             tail = self._tail(body, rest, [(each.service, each.id) for each in gone], last)
-            steps = (*self.head, *body, *tail)
+            names = [each.name for each in up]
+            every = [*self.head, *body, *tail]
+            steps = tuple(for_a_boot(every, self.facts, self.stack, self.droplet, names))
         elif first:
             steps = (self._adopt(), *[replace(each, needs=each.needs or ("adopt",)) for each in body])
         else:
@@ -119,7 +123,7 @@ class _Planner:
         removing, cut = self.options.remove_orphans, None if self.release else self.unfinished
         more = notes(survey, self.source, self.recreate, rest, cut, removing=removing)
         return DeployPlan(
-            Planned(Plan(command, steps), (*said_already, *more)),
+            Planned(Plan(command, steps), (*said_already, *more, *note(self.facts, self.droplet))),
             diffs(survey, self.recreate, self.restart, self.maybe, removing=self.options.remove_orphans),
             tuple(each.service for each in orphans(survey)),
             self.recreate,
@@ -168,7 +172,7 @@ class _Planner:
         """The facts of the moment when what is recreated has been: it is there, under another id, and stopped."""
         names = {each.name for each in up}
         found = tuple(self._as_if(each, names) for each in self.facts.containers)
-        return replace(self.facts, containers=found, drift=frozenset(), missing_images=frozenset())
+        return replace(self.facts, containers=found, drift=frozenset(), missing_images=frozenset(), boot=BootState())
 
     def _as_if(self, each: Container, up: set[str]) -> Container:
         if each.project != self.facts.project or each.oneoff or each.service not in up:
