@@ -26,6 +26,7 @@ _KNOCK, _EVERY = 1.5, 0.3  # s
 _FOLLOW = 300.0  # s; how long a boot replay that has begun is followed
 # Only these say that the droplet is away. A login that is refused would be refused after a reboot, too.
 AWAY = ("timeout", "refused", "no-banner", "unreachable", "connection-lost", "deadline", "no-shell", "jump-failed")
+_NO_BOOT_HELPS = ("image-missing", "state-folder", "no-flock")
 _ORDER = tuple(Rung)
 
 
@@ -66,7 +67,7 @@ class _Ladder:
             if link is not None and (good or self._inside(link)):
                 tidy(link, self._story)
                 return self._result()
-            if self._allowed(Rung.REBOOT):
+            if not self._beyond_a_boot() and self._allowed(Rung.REBOOT):
                 self._outside(link)
         return self._result()
 
@@ -168,6 +169,16 @@ class _Ladder:
         return False
 
     # Rungs that cut a running system
+
+    def _beyond_a_boot(self) -> bool:
+        """Whether what is left is nothing that a boot could mend."""
+        if self._away is not None or not self._criteria:
+            return False
+        if all(each.level == "optimal" for each in failed(self._criteria)):
+            self._story.ended = "what must run does, and no boot is worth the rest"
+        elif any(each.error is not None and each.error.code in _NO_BOOT_HELPS for each in self._story.climbs):
+            self._story.ended = "no boot brings what is missing"
+        return bool(self._story.ended)
 
     def _outside(self, link: Link | None) -> None:
         name = self._means.droplet.name

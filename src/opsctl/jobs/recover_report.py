@@ -32,7 +32,7 @@ def result(
         criteria, after = unreachable(droplet.address, away), None
     good = met(criteria)
     missing = tuple(_missing(after, story)) if after is not None and after.facts is not None else ()
-    advice = tuple(_advice(story, good, away, criteria, seen))
+    advice = tuple(dict.fromkeys(_advice(story, good, away, criteria, seen)))[:5]
     told = Recovery(
         droplet=droplet.name,
         dry_run=story.wishes.dry_run,
@@ -105,8 +105,11 @@ def _advice(
         yield "ask the provider whether the machine under it is broken; its last snapshot can be restored there"
         return
     # What another boot left broken, a harder one does not mend.
-    if further and story.boot_after == story.boot_before:
+    if further and story.boot_after == story.boot_before and story.ended.startswith("it may go no further"):
         yield f"opsctl recover{flag} --up-to {further[0].value}{' --yes' if further[0] in _ORDER[2:] else ''}"
+    for climb in story.climbs:
+        if climb.error is not None and climb.error.code in ("image-missing", "no-memory", "state-folder"):
+            yield climb.error.next
     for each in failed(criteria):
         if each.name == "memory" or each.name == "OOM kills":
             yield f"opsctl memory report{flag}"
