@@ -16,10 +16,14 @@ from opsctl.model.result import DropletResult
 from opsctl.model.secret import Secret
 from opsctl.model.stack import Droplet, Stack
 from opsctl.model.status import Level, Status
+from opsctl.spine import holders
 
 FILE = f"{STATE_DIR}/alerts.json"
 PATIENCE = 45.0
 """Seconds that something must be wrong before somebody is told: a restart is not worth a message."""
+
+AT_WORK = 900.0
+"""Seconds of patience while somebody has the droplet's lease: a deploy takes services down on purpose."""
 
 REMINDER = 6 * 3600.0  # s
 _STARTING = 300.0  # s; what starts for longer than that does not start
@@ -54,6 +58,9 @@ def check(
     """
     clock, _, text = shell.run(Script(_READ, (FILE,)), cancel=cancel, timeout=30).text.partition("\n")
     known = parse(text)
+    untold = set(seen.problems) - {each.key for each in known if each.told}
+    if untold and patience and _at_work(shell, cancel):
+        patience = max(patience, AT_WORK)
     told = decide(seen, known, float(clock), droplet.name, patience=patience)
     sent: list[Delivery] = []
     nobody = not (stack.alerts.get("webhook") or stack.alerts.get("command"))
@@ -191,6 +198,12 @@ def _keep(shell: Shell, problems: Sequence[KnownProblem], droplet: Droplet, canc
         raise StepFailed(
             f"{FILE} on {droplet.name} cannot be written", why=done.error_text, next="opsctl doctor", code="no-state"
         )
+
+
+def _at_work(shell: Shell, cancel: Cancel) -> bool:
+    """Whether somebody has the lease of the stack right now."""
+    found = holders.parse(shell.run(holders.read(STATE_DIR), cancel=cancel, timeout=30).text)
+    return any(each.scope == "stack" and each.state == "held" for each in found)
 
 
 def _tell(
