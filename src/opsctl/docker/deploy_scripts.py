@@ -100,6 +100,15 @@ done < <(git status --porcelain -z --untracked-files=no --no-renames)
 git -c advice.detachedHead=false checkout -q -f --detach "$want" >&2
 """
 
+# pairs id, new name; --; ids to remove first
+TIDY = r"""
+pairs=(); while [ "$1" != -- ]; do pairs+=("$1"); shift; done; shift
+for id; do docker rm -f "$id" >/dev/null || exit 1; done
+set -- "${pairs[@]}"
+while [ $# -ge 2 ]; do docker rename "$1" "$2" || exit 1; shift 2; done
+exit 0
+"""
+
 # $1 project, $2 n, words, services: one by one and in order, for compose recreates what depends on what it recreates
 RECREATE = r"""
 project=$1 n=$2; shift 2; words=("${@:1:n}"); shift "$n"

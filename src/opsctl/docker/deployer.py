@@ -10,7 +10,7 @@ from opsctl.docker.engine import DockerEngine
 from opsctl.docker.release_list import parse_releases
 from opsctl.docker.survey import parse_survey, survey_script, tar, text_of
 from opsctl.model.cancel import Cancel
-from opsctl.model.deploy import Bundle, Checkout, Release, Source, Survey
+from opsctl.model.deploy import Bundle, Checkout, HalfMade, Release, Source, Survey
 from opsctl.model.operate import DropletFacts
 from opsctl.model.ports import Script
 
@@ -74,6 +74,11 @@ class DockerDeployer(DockerEngine):
         """As Deployer.checkout."""
         args = (checkout.top, checkout.now, checkout.commit, checkout.remote, ref)
         return self._with_releases(deploy_scripts.CHECKOUT, *args)
+
+    def tidy(self, half: HalfMade) -> Script:
+        """As Deployer.tidy."""
+        renames = [word for pair in half.renames for word in pair]
+        return self._with_releases(deploy_scripts.TIDY, *renames, "--", *[ident for _, ident in half.removes])
 
     def recreate(self, services: Sequence[str]) -> Script:
         """As Deployer.recreate."""

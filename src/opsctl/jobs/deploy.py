@@ -18,6 +18,7 @@ from opsctl.jobs.deploy_refuse import (
     refuse_volumes,
 )
 from opsctl.jobs.deploy_steps import DeployOperations
+from opsctl.jobs.deploy_tidy import tidied
 from opsctl.jobs.startup import check_commands, check_engine, find_sql, merged
 from opsctl.jobs.startup_report import report
 from opsctl.model.deploy import Deployed, Deployer, Release, Source, Survey
@@ -34,7 +35,7 @@ def deploy(
 ) -> DropletResult[Deployed]:
     """Bring the droplet to what `source` says. Nothing to do takes no lease and writes nothing."""
     engine = cast(Deployer, call.engine)
-    survey = engine.survey(source, cancel=call.cancel)
+    survey = tidied(engine.survey(source, cancel=call.cancel))
     refuse(call, survey, source, options)
     call, left = without_gone(call, survey)
     stack = merged(call, survey.facts)

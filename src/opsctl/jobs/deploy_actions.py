@@ -89,6 +89,15 @@ class FetchImages(Action):
 
 
 @dataclass(frozen=True)
+class Tidy(Action):
+    """Remove (service, id) and rename (id, name) what a killed compose left half made."""
+
+    kind: ClassVar[str] = "tidy"
+    removes: tuple[tuple[str, str], ...]
+    renames: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class Recreate(Action):
     """Let compose recreate a service's container; the new one is started by a later step."""
 

@@ -34,10 +34,11 @@ def recreated(survey: Survey, images: Mapping[str, str]) -> dict[str, str]:
     """
     facts = survey.facts
     found: dict[str, str] = {}
+    doubtful = {service for service, _ in survey.half.removes}
     sound = all(
         survey.hashes.get(name) == each.config_hash
         for name in facts.compose
-        if name not in facts.drift and (each := facts.of(name)) is not None
+        if name not in facts.drift and name not in doubtful and (each := facts.of(name)) is not None
     )
     for name in facts.compose:
         container = facts.of(name)

@@ -23,6 +23,7 @@ from opsctl.jobs.deploy_drift import kept_files, mounted_changes, orphans, recre
 from opsctl.jobs.deploy_images import retags, to_fetch
 from opsctl.jobs.deploy_options import DeployPlan, Options
 from opsctl.jobs.deploy_order import for_a_boot, proved_last
+from opsctl.jobs.deploy_tidy import tidy_step
 from opsctl.jobs.deploy_words import diffs, notes, said
 from opsctl.jobs.startup_actions import Expected, MemoryGate, Stop
 from opsctl.jobs.startup_plan import Planned, plan
@@ -103,7 +104,7 @@ class _Planner:
         moving = bool(survey.checkout and survey.checkout.commit != survey.checkout.now)
         rest = self._rest(up)
         body = self._body(list(started.plan.steps), up)
-        worth = bool(files or moving or turned or rest or gone or self.unfinished or self.fetch)
+        worth = bool(files or moving or turned or survey.half or rest or gone or self.unfinished or self.fetch)
         worth = worth or any(step.action.kind in ("create", "recreate", "stop", "start") for step in body)
         worth = worth or (self.release is not None and not self.release.current)
         first = not any(each.current for each in survey.releases)
@@ -224,6 +225,8 @@ class _Planner:
         else:
             begin = Begin("", names, {}, self.release.id, tuple(self.restart))
             self._add(Step("begin", f"write down that release {self.release.id} comes back", begin))
+        if survey.half:
+            self._add(tidy_step(survey.half))
         self._files()
         if turned:
             title = f"let {', '.join(ref for ref, _ in turned)} mean the images of then"

@@ -19,12 +19,13 @@ from opsctl.jobs.deploy_actions import (
     RemoveOrphans,
     Retag,
     Room,
+    Tidy,
 )
 from opsctl.jobs.gates import Operations
 from opsctl.jobs.gates_memory import arithmetic, refusal
 from opsctl.jobs.gates_probe import MEMINFO
 from opsctl.jobs.startup_actions import MemoryGate
-from opsctl.model.deploy import Bundle, Checkout, Deployer, Source
+from opsctl.model.deploy import Bundle, Checkout, Deployer, HalfMade, Source
 from opsctl.model.errors import StepFailed
 from opsctl.model.events import Outcome
 from opsctl.model.operate import DropletFacts
@@ -66,6 +67,7 @@ class DeployOperations(Operations):
             GitCheckout.kind: Handler(self._checkout),
             Retag.kind: Handler(self._retag),
             FetchImages.kind: Handler(self._fetch),
+            Tidy.kind: Handler(self._tidy),
             Recreate.kind: Handler(self._recreate, together=True),
             RemoveOrphans.kind: Handler(self._orphans),
             Finish.kind: Handler(self._finish),
@@ -211,6 +213,14 @@ class DeployOperations(Operations):
         self._must(answer, f"compose could not {action.verb} {', '.join(action.services)}")
         self._seen.read(self._engine, answer.text)
         batch.done(step, Outcome.CHANGED, f"{action.verb} done")
+
+    def _tidy(self, batch: Batch) -> None:
+        (step,) = batch.steps
+        action = step.action
+        assert isinstance(action, Tidy)
+        script = self._deployer.tidy(HalfMade(action.removes, action.renames))
+        self._must(batch.change(script, timeout=_RECREATE), "what was half made could not be tidied up")
+        batch.done(step, Outcome.CHANGED, "tidied up")
 
     def _recreate(self, batch: Batch) -> None:
         names = [step.service for step in batch.steps]

@@ -9,6 +9,7 @@ from opsctl.jobs.call import Call
 from opsctl.jobs.deploy import execute, refuse, with_notes, without_gone
 from opsctl.jobs.deploy_options import Options
 from opsctl.jobs.deploy_plan import plan_deploy
+from opsctl.jobs.deploy_tidy import tidied
 from opsctl.jobs.releases import read_releases
 from opsctl.jobs.startup import find_sql, merged
 from opsctl.model.deploy import Deployed, Deployer, FileKind, Release, Source
@@ -28,7 +29,7 @@ def rollback(call: Call, wanted: str, options: Options, *, with_env: bool = Fals
     source = Source(
         "release", git.get("top", ""), ref=git.get("commit", ""), release=release.id, fetch=False, kinds=kinds
     )
-    survey = engine.survey(source, cancel=call.cancel)
+    survey = tidied(engine.survey(source, cancel=call.cancel))
     refuse(call, survey, source, options)
     # The survey's own look at it knows whether its files have been changed since.
     release = next(each for each in survey.releases if each.id == release.id)

@@ -103,6 +103,17 @@ class Release:
 
 
 @dataclass(frozen=True)
+class HalfMade:
+    """Containers that a killed compose left: to be removed (service, id), and to be renamed (id, name)."""
+
+    removes: tuple[tuple[str, str], ...] = ()
+    renames: tuple[tuple[str, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.removes or self.renames)
+
+
+@dataclass(frozen=True)
 class Survey:
     """The droplet as it is and as it will be."""
 
@@ -118,6 +129,7 @@ class Survey:
     mounts: Mapping[str, tuple[Mapping[str, Any], ...]]  # container id → what is mounted
     releases: tuple[Release, ...]
     checkout: Checkout | None = None
+    half: HalfMade = field(default_factory=HalfMade)
     interpolates: tuple[str, ...] = ()  # the env files whose values compose puts into the compose file
 
 
@@ -150,6 +162,10 @@ class Deployer(Operator, Protocol):
 
     def checkout(self, checkout: Checkout, ref: str) -> Script:
         """Bring a git checkout to a commit."""
+        ...
+
+    def tidy(self, half: HalfMade) -> Script:
+        """Remove and rename what a killed compose left."""
         ...
 
     def recreate(self, services: Sequence[str]) -> Script:
