@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import Droplet, Opsctl
@@ -87,3 +89,32 @@ def test_an_interrupt_says_how_to_go_on(stack: Small) -> None:
 def test_a_wait_that_is_no_time_is_said_before_anything_is_connected(opsctl: Opsctl) -> None:
     done = opsctl("startup", "--wait", "soon", "-d", "root@127.0.0.1:9")
     assert done.returncode == 2 and "--wait: 'soon'" in done.stderr
+
+
+# What changes nothing on a droplet that a lease protects: this machine's files, the provider's side, the lease itself.
+NO_LEASE = {
+    "dashboards export",
+    "droplet dns restore",
+    "droplet dns set",
+    "droplet power-on",
+    "droplet snapshot",
+    "init",
+    "lease break",
+}
+
+
+def test_every_command_that_changes_a_droplet_can_wait() -> None:
+    import typer.main
+
+    from opsctl.cli.main import build
+
+    def leaves(command: Any, name: str) -> Iterator[tuple[str, set[str]]]:
+        for word, each in getattr(command, "commands", {}).items():
+            yield from leaves(each, f"{name} {word}".strip())
+        if not hasattr(command, "commands"):
+            yield name, {each.name for each in command.params}
+
+    found = dict(leaves(typer.main.get_command(build((), everything=True)), ""))
+    changing = {name for name, options in found.items() if "dry_run" in options} - NO_LEASE
+    assert {name for name in changing if "wait" not in found[name]} == set()
+    assert {"startup", "stop", "restart", "deploy", "rollback"} <= {n for n in changing if "resume" in found[n]}

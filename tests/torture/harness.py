@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -95,25 +96,80 @@ def holes(opsctl: Opsctl) -> list[str]:
     ]
 
 
-def measure(case: Case, opsctl: Opsctl, seed: int) -> list[float]:
-    """Seconds of the whole command, to spread the kills over; what comes out must be right without any kill."""
+@dataclass
+class Pace:
+    """How long a command says nothing (it loads, connects, plans), and how long it works after that. Seconds."""
+
+    quiet: float
+    working: float
+
+
+class Watched:
+    """A command under way, with what it has said so far."""
+
+    def __init__(self, opsctl: Opsctl, words: tuple[str, ...]) -> None:
+        self.began = time.monotonic()
+        self.process = opsctl.start(*words, start_new_session=True)
+        self.said: list[str] = []
+        self.out = ""
+        self.first = self.began
+        self._spoke = threading.Event()
+        self._threads = [threading.Thread(target=each) for each in (self._read, self._drain)]
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if not self.said:
+                self.first = time.monotonic()
+                self._spoke.set()
+            self.said.append(line)
+        self._spoke.set()
+
+    def _drain(self) -> None:
+        assert self.process.stdout is not None
+        self.out = self.process.stdout.read()
+
+    def until_it_speaks(self) -> None:
+        """Or is over."""
+        self._spoke.wait(120)
+
+    def runs_for(self, seconds: float) -> bool:
+        """Let it run so much longer; False when it is over before."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                return False
+            time.sleep(0.005)
+        return self.process.poll() is None
+
+    def over(self) -> int:
+        """Wait for its end."""
+        code = self.process.wait(300)
+        for thread in self._threads:
+            thread.join(20)
+        return code
+
+
+def measure(case: Case, opsctl: Opsctl, seed: int) -> Pace:
+    """The pace of the whole command, to spread the kills over; what comes out must be right without any kill."""
     case.prepare(random.Random(seed))
-    begin = time.monotonic()
-    done = opsctl(*case.words)
-    seconds = time.monotonic() - begin
-    assert done.returncode == 0, f"{case.name} without a kill\n{done.stdout}\n{done.stderr}"
+    watched = Watched(opsctl, case.words)
+    code, end = watched.over(), time.monotonic()
+    assert code == 0, f"{case.name} without a kill\n{watched.out}\n{''.join(watched.said)}"
     case.check()
-    return [seconds]
+    return Pace(watched.first - watched.began, end - watched.first)
 
 
-def torture(case: Case, droplet: Droplet, opsctl: Opsctl, *, whole: list[float], number: int, seed: int) -> Kill:
-    """Kill it once at a random point, run it again, and check everything."""
+def torture(case: Case, droplet: Droplet, opsctl: Opsctl, *, pace: Pace, number: int, seed: int) -> Kill:
+    """Kill it once at a random point, mostly of its work, run it again, and check everything."""
     luck = random.Random(seed + number)
-    share = luck.uniform(0.02, 1.0)
+    early, share = luck.random() < 0.15, luck.uniform(0.0, 1.0)
     for _ in range(3):  # what got faster meanwhile is over before it is killed: again, by the new measure
         case.prepare(luck)
         before = {each["run"] for each in runs(opsctl)}
-        after, said, ended = _kill(case, opsctl, share, whole)
+        after, said, ended = _kill(case, opsctl, early, share, pace)
         if not ended:
             break
     free = lease_free_after(droplet)
@@ -139,16 +195,16 @@ def torture(case: Case, droplet: Droplet, opsctl: Opsctl, *, whole: list[float],
     return Kill(number, round(after, 3), last, round(free, 2), " ".join(words), done.returncode, ended)
 
 
-def _kill(case: Case, opsctl: Opsctl, share: float, whole: list[float]) -> tuple[float, str, bool]:
-    begin = time.monotonic()
-    process = opsctl.start(*case.words, start_new_session=True)
-    ended = False
-    while not ended and time.monotonic() - begin < share * whole[0]:
-        time.sleep(0.01)
-        ended = process.poll() is not None
-    after = time.monotonic() - begin
-    process.kill()
-    _, said = process.communicate(timeout=20)
-    if ended:
-        whole[0] = after
-    return after, said, ended
+def _kill(case: Case, opsctl: Opsctl, early: bool, share: float, pace: Pace) -> tuple[float, str, bool]:
+    watched = Watched(opsctl, case.words)
+    if early:
+        alive = watched.runs_for(share * pace.quiet)
+    else:
+        watched.until_it_speaks()
+        alive = watched.runs_for(share * pace.working)
+    after = time.monotonic() - watched.began
+    watched.process.kill()
+    watched.over()
+    if not alive:
+        pace.working = min(pace.working, time.monotonic() - watched.first)
+    return after, "".join(watched.said), not alive

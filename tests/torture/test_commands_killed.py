@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import Droplet
 from tests.jobs.startup_droplet import DEFAULT, Small, small
-from tests.torture.harness import Case, Record, measure, torture
+from tests.torture.harness import Case, Pace, Record, measure, torture
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.torture]
 
@@ -112,17 +112,17 @@ CASES: dict[str, Callable[[Small], Case]] = {"deploy": deploying, "recover": rec
 @pytest.fixture(scope="module", params=CASES)
 def tortured(
     request: pytest.FixtureRequest, session_droplet: Droplet, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Case, Small, list[float], Record]]:
+) -> Iterator[tuple[Case, Small, Pace, Record]]:
     """One command on a droplet of its own making, measured without a kill; its record is written at the end."""
     stack = fresh(session_droplet, tmp_path_factory.mktemp("tortured"))
     case = CASES[request.param](stack)
-    whole = measure(case, stack.opsctl, SEED)
+    pace = measure(case, stack.opsctl, SEED)
     record = Record(case.name, SEED)
-    yield case, stack, whole, record
+    yield case, stack, pace, record
     record.write()
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
-def test_kill_9_at_a_random_point(tortured: tuple[Case, Small, list[float], Record], number: int) -> None:
-    case, stack, whole, record = tortured
-    record.kills.append(torture(case, stack.droplet, stack.opsctl, whole=whole, number=number, seed=SEED))
+def test_kill_9_at_a_random_point(tortured: tuple[Case, Small, Pace, Record], number: int) -> None:
+    case, stack, pace, record = tortured
+    record.kills.append(torture(case, stack.droplet, stack.opsctl, pace=pace, number=number, seed=SEED))
