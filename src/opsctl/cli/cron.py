@@ -20,9 +20,9 @@ _HELP = "Jobs that a droplet runs by itself: memory, heal, watch, snapshot."
 group = typer.Typer(no_args_is_help=True)
 
 JobsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[JOB]…", help="memory, heal, watch, snapshot; without: the first three.")
+    list[str] | None, typer.Argument(metavar="JOB", help="memory, heal, watch, snapshot; without: the first three.")
 ]
-InstalledArgument = Annotated[list[str] | None, typer.Argument(metavar="[JOB]…", help="Without: all.")]
+InstalledArgument = Annotated[list[str] | None, typer.Argument(metavar="JOB", help="Without: all.")]
 
 
 def register(app: typer.Typer) -> None:
