@@ -80,12 +80,17 @@ class Machine:
         return str(self.inspect(service)["HostConfig"]["RestartPolicy"]["Name"])
 
     def gate_passed(self, service: str) -> str:
-        """When the last run that asked a service had its answer, by the droplet's journal."""
+        """When the last run knew that a service answers: its gate, or the look before it that found it healthy."""
         lines = self.droplet.sh("cat $(ls -t /var/lib/opsctl/runs/*.jsonl | head -n 1)").splitlines()
-        gates = [line for line in map(json.loads, lines) if f"gate:{service}" in line.get("steps", ())]
-        ended = [line["at"] for line in gates if line["event"] == "end"]
-        assert ended, gates
-        return str(ended[-1])
+        said = [json.loads(line) for line in lines]
+        ended = [each["at"] for each in said if f"gate:{service}" in each.get("steps", ()) and each["event"] == "end"]
+        kept = [
+            each["at"]
+            for each in said
+            if each["event"] == "run" and [f"keep:{service}", f"{service} is healthy already"] in each["steps"]
+        ]
+        assert ended or kept, said
+        return str((ended or kept)[-1])
 
     def boot_id(self) -> str:
         """The boot, "" while nobody answers."""

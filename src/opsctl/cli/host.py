@@ -176,6 +176,7 @@ def status(
 @group.command()
 def replay(
     ctx: typer.Context,
+    ignore_memory: Annotated[bool, typer.Option("--ignore-memory", help="Start what does not fit, too.")] = False,
     dry_run: DryRunOption = False,
     wait: WaitOption = None,
     as_json: JsonOption = False,
@@ -195,7 +196,7 @@ def replay(
     def job(call: Call) -> DropletResult[Changed]:
         from opsctl.jobs.host_replay import replay as bring_up
 
-        return bring_up(call)
+        return bring_up(call, ignore_memory=ignore_memory)
 
     raise typer.Exit(change(context, "host.replay", job, as_json=as_json, dry_run=dry_run))
 

@@ -16,7 +16,7 @@ from opsctl.model.stack import Stack
 from opsctl.spine import hold
 
 
-def replay(call: Call) -> DropletResult[Changed]:
+def replay(call: Call, *, ignore_memory: bool = False) -> DropletResult[Changed]:
     """Start the services that are to be up, by phase; those without a phase last. Raises StepFailed while held."""
     held = hold.parse(call.host.run(hold.read(STATE_DIR), cancel=call.cancel, timeout=30).text)
     if held is not None:
@@ -33,12 +33,15 @@ def replay(call: Call) -> DropletResult[Changed]:
     first, last = split(facts, stack)
     if not first and not last:
         return _nothing(facts, call, "nothing was up before this boot")
-    done = startup(call, Options(only=first)) if first else None
+    done = startup(call, Options(only=first, ignore_memory=ignore_memory)) if first else None
     if not last or (done is not None and (done.exit_code or call.dry_run)):
-        return done or startup(call, Options(only=last))
+        return done or startup(call, Options(only=last, ignore_memory=ignore_memory))
     # A run of its own in journal and audit.
     call = replace(call, entry=replace(call.entry, run_id=f"{call.entry.run_id}b"))
-    return startup(replace(call, facts=lambda: call.engine.facts(cancel=call.cancel)), Options(only=last))
+    return startup(
+        replace(call, facts=lambda: call.engine.facts(cancel=call.cancel)),
+        Options(only=last, ignore_memory=ignore_memory),
+    )
 
 
 def split(facts: DropletFacts, stack: Stack) -> tuple[tuple[str, ...], tuple[str, ...]]:
