@@ -71,7 +71,10 @@ def reboot(
 
     context = Context(ctx, stack=stack, droplets=droplets, yes=yes, verbose=verbose, wait=wait)
     back = seconds(ssh_wait, "--ssh-wait")
-    propose: Propose = lambda _, droplet, there: droplet_plan.reboot(there, droplet.name, back_of(droplet, back))  # noqa: E731
+
+    def propose(_: Context, droplet: Droplet, there: CloudDroplet) -> Proposal:
+        return droplet_plan.reboot(there, droplet.name, back_of(droplet, back))
+
     raise typer.Exit(change_cloud(context, "droplet.reboot", propose, as_json=as_json, dry_run=dry_run))
 
 
@@ -95,7 +98,10 @@ def power_cycle(
 
     context = Context(ctx, stack=stack, droplets=droplets, yes=yes, verbose=verbose, wait=wait)
     back = seconds(ssh_wait, "--ssh-wait")
-    propose: Propose = lambda _, droplet, there: droplet_plan.power_cycle(there, droplet.name, back_of(droplet, back))  # noqa: E731
+
+    def propose(_: Context, droplet: Droplet, there: CloudDroplet) -> Proposal:
+        return droplet_plan.power_cycle(there, droplet.name, back_of(droplet, back))
+
     raise typer.Exit(change_cloud(context, "droplet.power-cycle", propose, as_json=as_json, dry_run=dry_run))
 
 
@@ -113,7 +119,10 @@ def power_on(
 
     context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose)
     back = seconds(ssh_wait, "--ssh-wait")
-    propose: Propose = lambda _, droplet, there: droplet_plan.power_on(there, droplet.name, back_of(droplet, back))  # noqa: E731
+
+    def propose(_: Context, droplet: Droplet, there: CloudDroplet) -> Proposal:
+        return droplet_plan.power_on(there, droplet.name, back_of(droplet, back))
+
     raise typer.Exit(change_cloud(context, "droplet.power-on", propose, as_json=as_json, dry_run=dry_run))
 
 

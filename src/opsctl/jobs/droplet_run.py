@@ -91,7 +91,8 @@ def carry_out_plan(
 ) -> RunResult:
     """Run a plan: with an audit here; `power`: under the droplet's lease, unless it does not answer."""
     reporter = Tee((call.reporter, Recorder(LocalCopy(call.entry.run_id, call.droplet.name), call.redact)))
-    with _audited(call, plan) as ended, _leased(call, plan, back, wanted=power) as lease:
+    # Without the right to it nothing is begun, and so nothing is written down either.
+    with _leased(call, plan, back, wanted=power) as lease, _audited(call, plan) as ended:
         means = Means(
             droplet=call.droplet.name,
             shell=call.host,
