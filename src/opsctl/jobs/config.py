@@ -75,6 +75,8 @@ def _values(stack: Stack, droplet: Droplet, facts: StackFacts | None) -> Iterato
     for name, secrets in stack.stores.items():
         yield from _secrets(stack, ("stores", name), secrets)
     yield from _secrets(stack, ("alerts",), stack.alerts)
+    for name, probe in stack.probes.items():
+        yield _of(stack, ("probes", name), probe.kind)
 
 
 def _of(stack: Stack, path: tuple[str, ...], value: Plain, origin: Origin | None = None) -> ConfigValue:
