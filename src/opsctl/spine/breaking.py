@@ -24,12 +24,13 @@ if [ -n "$run" ]; then case $line in *"\"run\": \"$run\""*) ;; "") exit $gone ;;
 owners() { # the processes that have the lock open, this script's own excepted
   local f p
   for f in /proc/[0-9]*/fd/*; do
-    case $(readlink "$f") in "$lock"|"$under") p=${f#/proc/}; printf '%s\n' "${p%%/*}" ;; esac
+    if [ "$f" -ef "$lock" ] || [ "$f" -ef "$under" ]; then p=${f#/proc/}; printf '%s\n' "${p%%/*}"; fi
   done 2>/dev/null | sort -u
 }
 ended=$(owners)
 count=0
 [ -z "$ended" ] || count=$(printf '%s\n' "$ended" | wc -l)
+[ -n "$ended" ] || flock -s -n "$lock" true || exit $forbidden  # held by somebody whose processes we may not see
 (umask 002; printf '%s\n' "$why" >"$broken") || exit 85
 # Only guards are asked, and what outlived one: a guard ends its scripts itself and tells its owner. The rest by force.
 for p in $ended; do
