@@ -182,7 +182,7 @@ def _copy_question(name: str, volumes: Sequence[CloudVolume], old: Sequence[Clou
 
 def _copy_notes(droplet: CloudDroplet, volumes: Sequence[CloudVolume]) -> tuple[str, ...]:
     live = () if droplet.status == "off" else ("it is running: the copy is what a power cut would leave",)
-    each = ("disk and volumes are copied one after the other, not in the same moment",) if volumes else ()
+    each = ("disk and volumes are not copied in the very same moment",) if volumes else ()
     return (*live, *each)
 
 

@@ -72,7 +72,7 @@ def print_shown(name: str, shown: Shown) -> None:
     facts.add_row("price", money(it.price))
     facts.add_row("region", it.region)
     facts.add_row("address", ", ".join(filter(None, (it.address, it.private_address))) or "none")
-    facts.add_row("created", it.created)
+    facts.add_row("created", _when(it.created))
     facts.add_row("tags", ", ".join(it.tags) or "none")
     facts.add_row("volumes", ", ".join(f"{each.name} {show_size(each.size)}" for each in shown.volumes) or "none")
     facts.add_row("console", it.console)
@@ -88,10 +88,15 @@ def _snapshots(console: Console, shown: Shown) -> None:
     made = table("  name", "of", ">size", "made", "number")
     names = {each.id: each.name for each in shown.volumes}
     for each in shown.snapshots[-12:]:
-        of = "disk" if each.of_kind == "droplet" else f"volume {names.get(each.of, each.of)}"
-        made.add_row(f"  {each.name}", of, show_size(each.size), each.created, each.id)
+        of = "disk" if each.of_kind == "droplet" else names.get(each.of, each.of)
+        made.add_row(f"  {each.name}", of, show_size(each.size), _when(each.created), each.id)
     if count:
         console.print(made)
+
+
+def _when(stamp: str) -> str:
+    """`2026-11-20 23:23` of the provider's UTC."""
+    return stamp[:16].replace("T", " ")
 
 
 def _actions(console: Console, shown: Shown) -> None:
@@ -101,7 +106,9 @@ def _actions(console: Console, shown: Shown) -> None:
     made = table("  what", "state", "begun", "over", "number")
     for each in shown.actions:
         style = {"errored": "bold red", "in-progress": "yellow"}.get(each.status, "")
-        made.add_row(f"  {each.kind}", Text(each.status, style=style), each.started, each.completed, str(each.id))
+        made.add_row(
+            f"  {each.kind}", Text(each.status, style=style), _when(each.started), _when(each.completed), str(each.id)
+        )
     console.print(made)
 
 
