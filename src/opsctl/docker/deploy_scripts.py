@@ -80,9 +80,9 @@ exit 0
 """
 )
 
-# $1 top, $2 commit it was at, $3 commit to be at, $4 remote, $5 ref
+# $1 top, $2 commit it was at, $3 commit to be at, $4 remote, $5 ref, then paths that may be overwritten
 CHECKOUT = r"""
-top=$1 was=$2 want=$3 remote=$4 ref=$5
+top=$1 was=$2 want=$3 remote=$4 ref=$5; shift 5; ours=$(printf '%s\n' "$@")
 git() { command git -c safe.directory='*' -C "$top" "$@"; }
 export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND='ssh -oBatchMode=yes -oConnectTimeout=15'
 now=$(git rev-parse HEAD)
@@ -94,6 +94,7 @@ lock=$(git rev-parse --git-path index.lock); case $lock in /*) ;; *) lock=$top/$
 [ ! -e "$lock" ] || pgrep -x git >/dev/null || rm -f -- "$lock"
 while IFS= read -r -d '' one; do
   path=${one:3}
+  ! grep -Fxq -- "$path" <<<"$ours" || continue
   [ "$(git hash-object -- "$path" 2>/dev/null)" = "$(git rev-parse -q --verify "$want:$path")" ] ||
     { echo "$top/$path has changes of its own" >&2; exit 86; }
 done < <(git status --porcelain -z --untracked-files=no --no-renames)

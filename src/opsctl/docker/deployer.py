@@ -70,9 +70,9 @@ class DockerDeployer(DockerEngine):
         """As Deployer.put_release."""
         return self._with_releases(deploy_scripts.PUT_BACK, release, ",".join(kinds), *paths)
 
-    def checkout(self, checkout: Checkout, ref: str) -> Script:
+    def checkout(self, checkout: Checkout, ref: str, ours: Sequence[str]) -> Script:
         """As Deployer.checkout."""
-        args = (checkout.top, checkout.now, checkout.commit, checkout.remote, ref)
+        args = (checkout.top, checkout.now, checkout.commit, checkout.remote, ref, *ours)
         return self._with_releases(deploy_scripts.CHECKOUT, *args)
 
     def tidy(self, half: HalfMade) -> Script:

@@ -10,7 +10,7 @@ trap 'rm -rf -- "$stage" "$stage.git"' EXIT
 umask 077; mkdir "$stage/r"; root=$stage/r
 stage_tar() { tar -x -C "$root" -f - 2>&1; }
 stage_git() {
-  local top git hash remote now one status path known
+  local top hash remote now one path known
   command -v git >/dev/null || { echo 'git is not installed on the droplet'; return 3; }
   git() { command git -c safe.directory='*' -C "$top" "$@"; }
   top=$folder; top=$(git rev-parse --show-toplevel 2>/dev/null) || { echo "$folder is not in a git checkout"; return 3; }
@@ -39,16 +39,20 @@ stage_git() {
     [ "$(git hash-object -- "$path" 2>/dev/null)" = "$(git rev-parse -q --verify "$hash:$path")" ] && continue
     printf 'dirty %s\n' "$path"
   done < <(git status --porcelain -z --untracked-files=no --no-renames)
+  { git diff --name-only --no-renames -z "$now" "$hash"
+    git status --porcelain -z --untracked-files=no --no-renames | sed -z 's/^...//'; } | sort -zu >"$stage/paths"
   export GIT_INDEX_FILE=$stage.git/index
   git read-tree "$hash" || return 1
-  while IFS= read -r -d '' status && IFS= read -r -d '' path; do
-    if [ "$status" = D ]; then
+  while IFS= read -r -d '' path; do
+    if ! git cat-file -e "$hash:$path" 2>/dev/null; then
       mkdir -p "$root$top/$(dirname -- "$path")"; mknod "$root$top/$path" c 0 0 2>/dev/null; continue
     fi
-    [ "$status" != A ] || ! [ -e "$top/$path" ] ||
-      [ "$(git hash-object -- "$path")" = "$(git rev-parse "$hash:$path")" ] || printf 'dirty %s\n' "$path"
+    if [ -e "$top/$path" ]; then
+      [ "$(git hash-object -- "$path")" != "$(git rev-parse "$hash:$path")" ] || continue
+      git cat-file -e "$now:$path" 2>/dev/null || printf 'dirty %s\n' "$path"
+    fi
     git checkout-index -f --prefix="$root$top/" -- "$path" || return 1
-  done < <(git diff --name-status --no-renames -z "$now" "$hash")
+  done <"$stage/paths"
   return 0
 }
 # A release's files of the wanted kinds

@@ -69,6 +69,7 @@ class GitCheckout(Action):
     commit: str
     remote: str
     ref: str
+    ours: tuple[str, ...] = ()  # paths that may be overwritten: a release keeps them as they are
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from opsctl.jobs.deploy_drift import kept_files, mounted_changes, orphans, recre
 from opsctl.jobs.deploy_images import retags, to_fetch
 from opsctl.jobs.deploy_options import DeployPlan, Options
 from opsctl.jobs.deploy_order import for_a_boot, proved_last
+from opsctl.jobs.deploy_refuse import kept_already
 from opsctl.jobs.deploy_tidy import tidy_step
 from opsctl.jobs.deploy_words import diffs, notes, said
 from opsctl.jobs.startup_actions import Expected, MemoryGate, Stop
@@ -251,21 +252,20 @@ class _Planner:
     def _files(self) -> None:
         survey, source = self.survey, self.source
         checkout = survey.checkout
-        if checkout and checkout.commit != checkout.now:
-            action = GitCheckout(checkout.top, checkout.now, checkout.commit, checkout.remote, source.ref)
+        files = [each for each in survey.files if each.differs]
+        inside = checkout is not None and any(each.path.startswith(f"{checkout.top}/") for each in files)
+        if checkout and (checkout.commit != checkout.now or (inside and source.kind == "ref")):
+            ours = kept_already(survey)
+            action = GitCheckout(checkout.top, checkout.now, checkout.commit, checkout.remote, source.ref, ours)
             self._add(Step("checkout", f"check out {source.ref} ({checkout.commit[:10]}) in {checkout.top}", action))
-        files = [each for each in survey.files if each.differs and each.new]
+        files = [each for each in files if each.new]
         if source.kind == "push" and source.bundle and files:
             modes = {path: f"{mode:o}" for path, (_, mode) in source.bundle.files.items()}
             put = Put(tuple((each.path, each.old, each.new, modes[each.path]) for each in files))
             self._add(Step("put", f"put {', '.join(each.path for each in files)}", put))
         if source.kind == "release" and files:
-            back = [
-                each for each in files if not (checkout and each.path.startswith(checkout.top + "/") and not each.env)
-            ]
-            if back:
-                put_back = PutBack(source.release, source.kinds, tuple((e.path, e.old, e.new) for e in back))
-                self._add(Step("put-back", f"put back {', '.join(each.path for each in back)}", put_back))
+            put_back = PutBack(source.release, source.kinds, tuple((e.path, e.old, e.new) for e in files))
+            self._add(Step("put-back", f"put back {', '.join(each.path for each in files)}", put_back))
 
     def _room(self, up: Sequence[Service]) -> None:
         fresh = [each for each in up if not self._live(each.name) or each.name in self.recreate]

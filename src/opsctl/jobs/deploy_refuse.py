@@ -104,13 +104,27 @@ def refuse_project(survey: Survey, previous: str) -> None:
         )
 
 
-def refuse_checkout(survey: Survey, source: Source) -> None:
-    """Raise OpsError for a checkout with changes of its own."""
+def kept_already(survey: Survey) -> tuple[str, ...]:
+    """What is not committed in the checkout, but is kept as it is in the current release: nothing of it can be lost."""
     checkout = survey.checkout
-    if source.kind == "ref" and checkout and checkout.dirty:
+    current = next((each for each in survey.releases if each.current), None)
+    if checkout is None or current is None:
+        return ()
+    kept = {path for path in current.files if path not in (*current.moved, *current.moved_env)}
+    return tuple(path for path in checkout.dirty if f"{checkout.top}/{path}" in kept)
+
+
+def refuse_checkout(survey: Survey, source: Source) -> None:
+    """Raise OpsError for a checkout with changes of its own that no release keeps."""
+    checkout = survey.checkout
+    if source.kind != "ref" or checkout is None:
+        return
+    ours = kept_already(survey)
+    dirty = [path for path in checkout.dirty if path not in ours]
+    if dirty:
         raise OpsError(
             f"the checkout {checkout.top} on the droplet has changes that are not committed",
-            why=", ".join(checkout.dirty[:5]) + (" and more" if len(checkout.dirty) > 5 else ""),
+            why=", ".join(dirty[:5]) + (" and more" if len(dirty) > 5 else ""),
             next=f"on the droplet: git -C {checkout.top} diff   (commit them, or git checkout the files)",
             code="checkout-dirty",
         )

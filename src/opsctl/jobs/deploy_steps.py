@@ -190,7 +190,7 @@ class DeployOperations(Operations):
         assert isinstance(action, GitCheckout)
         checkout = Checkout(action.top, action.now, action.commit, action.remote)
         self._must(
-            batch.change(self._deployer.checkout(checkout, action.ref), timeout=_FILES),
+            batch.change(self._deployer.checkout(checkout, action.ref, action.ours), timeout=_FILES),
             f"git could not check out {action.ref}",
         )
         batch.done(step, Outcome.CHANGED, action.commit[:10])

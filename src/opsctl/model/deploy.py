@@ -160,8 +160,8 @@ class Deployer(Operator, Protocol):
         """Put a release's files back."""
         ...
 
-    def checkout(self, checkout: Checkout, ref: str) -> Script:
-        """Bring a git checkout to a commit."""
+    def checkout(self, checkout: Checkout, ref: str, ours: Sequence[str]) -> Script:
+        """Bring a git checkout to a commit; the paths in `ours` may be overwritten."""
         ...
 
     def tidy(self, half: HalfMade) -> Script:
