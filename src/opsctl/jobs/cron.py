@@ -142,7 +142,7 @@ def run(shell: Shell, droplet: Droplet, name: str, *, cancel: Cancel) -> Droplet
     if done.code == ExitCode.LEASED:
         raise LeaseHeld(
             f"{name} was skipped: somebody else is at work on {droplet.name}",
-            why=output.splitlines()[-1] if output else "",
+            why=(output.splitlines() or [""])[0],
             next="opsctl lease show",
         )
     known = {int(code) for code in ExitCode}
