@@ -39,21 +39,22 @@ def print_listing(droplet: str, listing: PlaybookListing, *, redact: Callable[[s
     """Write every playbook, and the runs where they were asked for."""
     console = Console(highlight=False)
     if listing.runs is None:
-        table = _table("playbook", "steps", "", "file")
+        wide = max((len(book.name) for book in listing.playbooks), default=0)
         for book in listing.playbooks:
-            title = Text(f"✗ {book.problem}", style="red") if book.problem else Text(book.title)
-            table.add_row(Text(book.name, style="bold"), str(book.steps or ""), title, Text(book.file, style="dim"))
-        console.print(table if listing.playbooks else Text("no playbooks"))
+            said = (f"✗ {book.problem}", "red") if book.problem else f"{book.title}  "
+            steps = (f"{book.steps} steps, {book.file}", "dim") if not book.problem else (f"  {book.file}", "dim")
+            console.print(Text.assemble((f"{book.name:<{wide}}  ", "bold"), said, steps), soft_wrap=True)
+        if not listing.playbooks:
+            console.print(Text("no playbooks"))
         return
     if not listing.runs:
         console.print(Text(f"{droplet} remembers no run of a playbook"))
         return
     console.print(Text(droplet, style="bold"))
-    table = _table("run", "playbook", "state", "steps", "begun", "by")
     for run in listing.runs:
-        steps = f"{run.done}/{run.steps}"
-        table.add_row(run.run, run.playbook, _STATES[run.state], steps, run.began, redact(run.by))
-    console.print(table)
+        done = f"  {_STATES[run.state]}, {run.done} of {run.steps} steps"
+        head = (f"  {run.run}  ", ""), (run.playbook, "bold"), done
+        console.print(Text.assemble(*head, (f"  begun {run.began} by {redact(run.by)}", "dim")), soft_wrap=True)
 
 
 def print_playbook(book: ShownPlaybook) -> None:
