@@ -27,6 +27,15 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers a file stays together, and so does all that shares the one virtual machine."""
+    for item in items:
+        group = "vm" if item.get_closest_marker("vm") else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    # The longest first, so that nobody waits for it at the end.
+    items.sort(key=lambda item: item.get_closest_marker("vm") is None)
+
+
 @dataclass(frozen=True)
 class Opsctl:
     """Runs the real command in a process of its own."""
