@@ -5,7 +5,8 @@ opsctl=$(dirname "$(readlink -f "$0")")/opsctl said='' tries=0
 while [ "$SECONDS" -lt 4000 ] && [ "$tries" -lt 60 ]; do
   held=$("$(dirname "$(readlink -f "$0")")/holds" /var/lib/opsctl)
   if [ -n "$held" ]; then
-    [ -n "$said" ] || echo "standing aside: $held"
+    read -r _ left run why <<<"$held"
+    [ -n "$said" ] || echo "standing aside for run $run, for $left s at most: $why"
     said=1
     sleep 2
     continue
