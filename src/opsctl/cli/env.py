@@ -172,8 +172,10 @@ def _value(name: str) -> Secret:
 
 def register(app: typer.Typer) -> None:
     """Add `env`."""
-    group = typer.Typer(no_args_is_help=True, help="The variables of the droplet's env files, by name.")
+    group = typer.Typer(no_args_is_help=True)
     group.command("diff")(diff)
     group.command("set")(set_value)
     group.command("unset")(unset)
-    app.add_typer(group, name="env", rich_help_panel=commands.SETUP)
+    app.add_typer(
+        group, name="env", help="The variables of the droplet's env files, by name.", rich_help_panel=commands.SETUP
+    )

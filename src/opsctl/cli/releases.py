@@ -54,6 +54,6 @@ def list_releases(
 
 def register(app: typer.Typer) -> None:
     """Add `releases`."""
-    group = typer.Typer(no_args_is_help=True, help="What a rollback can go back to.")
+    group = typer.Typer(no_args_is_help=True)
     group.command("list")(list_releases)
-    app.add_typer(group, name="releases", rich_help_panel=commands.SETUP)
+    app.add_typer(group, name="releases", help="What a rollback can go back to.", rich_help_panel=commands.SETUP)
