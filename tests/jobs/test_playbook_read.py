@@ -182,3 +182,11 @@ def test_what_others_started_after_a_step_is_not_taken_for_its_own() -> None:
     assert past.moved("a", ["x", "y", "z"]) == {"started": ("y",), "stopped": ()}
     assert past.moved("a", ["x", "z"])["started"] == ()
     assert past.moved("a", ["x", "y"], gone={"y"})["started"] == ()
+
+
+def test_the_example_in_the_docs_is_right() -> None:
+    page = (ROOT / "docs" / "playbooks.md").read_text()
+    example = page.split("```yaml\n")[1].split("```")[0]
+    book = read_playbook(example, name="docs", file="playbooks.md", jobs=SPECS)
+    assert [step.id for step in book.steps] == ["settled", "agree", "stop", "start", "answers"]
+    assert all(f"`{each}`" in page or f"{each}," in page or f"{each}." in page for each in SPECS)

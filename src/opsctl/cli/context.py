@@ -231,8 +231,9 @@ class Context:
         """The one droplet of a command that can only talk to one. Raises UsageError."""
         chosen = self.droplets(reading=True)
         if len(chosen) != 1:
-            command, *rest = self.process.argv
-            typed = self.redact(shlex.join(["opsctl", command, "-d", chosen[0].name, *rest]))
+            words = len(self.name.split())  # of the command; what comes after it may be somebody else's options
+            command, rest = self.process.argv[:words], self.process.argv[words:]
+            typed = self.redact(shlex.join(["opsctl", *command, "-d", chosen[0].name, *rest]))
             raise UsageError(
                 f"this command talks to one droplet, and there are {len(chosen)}",
                 why=", ".join(each.name for each in chosen),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opsctl.cli import commands
-from opsctl.cli.context import Context
+from opsctl.cli.context import Context, Session
 from opsctl.cli.options import (
     DropletOption,
     DryRunOption,
@@ -71,8 +71,13 @@ def list_(
     if runs:
         result = CommandResult(
             tuple(
-                DropletResult(each.name, PlaybookListing(every, each.result), each.error, each.exit_code)
-                for each in context.over(lambda session: _runs(context, session.droplet.name), reading=True).droplets
+                DropletResult(
+                    each.name,
+                    PlaybookListing(every, each.result or ()) if each.ok else None,
+                    each.error,
+                    each.exit_code,
+                )
+                for each in context.over(lambda session: _runs(context, session), reading=True).droplets
             )
         )
     else:
@@ -236,13 +241,14 @@ def _over(
     return finish(f"playbook.{mode}", result, as_json=as_json, render=render, run_id=run, redact=context.redact)
 
 
-def _runs(context: Context, name: str) -> DropletResult[tuple[ListedRun, ...]]:
-    from opsctl.cli.playbook_setting import places_of
+def _runs(context: Context, session: Session) -> DropletResult[tuple[ListedRun, ...]]:
+    from opsctl.cli.playbook_setting import place_of
     from opsctl.jobs import playbook as jobs
     from opsctl.jobs.call import STATE_DIR
+    from opsctl.render.progress import Silent
 
-    with places_of(context, None) as places:
-        return DropletResult(name, jobs.listed(jobs.runs(places(name), STATE_DIR)))
+    place = place_of(context, session, Silent())
+    return DropletResult(session.droplet.name, jobs.listed(jobs.runs(place, STATE_DIR)))
 
 
 def _folder(stack: Path | None) -> Path | None:

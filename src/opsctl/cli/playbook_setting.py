@@ -68,7 +68,7 @@ def places_of(context: Context, reporter: Reporter | None) -> Iterator[Callable[
                 name = name or home.name
                 if name not in found:
                     session = stack.enter_context(context.session(context.stack.droplets[name]))
-                    found[name] = _place(context, session, shown)
+                    found[name] = place_of(context, session, shown)
                 return found[name]
 
         yield place
@@ -80,7 +80,8 @@ def setting_of(
 ) -> Iterator[Setting]:
     """Everything that running, resuming and taking back needs."""
     _ = context.wait, context.stack  # what cannot be read is said before anything is connected
-    stage = Stage(lambda: progress(as_json=as_json or dry_run, many=False, redact=context.redact))
+    many = len(context.stack.droplets) > 1
+    stage = Stage(lambda: progress(as_json=as_json or dry_run, many=many, redact=context.redact))
     try:
         with places_of(context, stage) as places:
             entry = places("").make_call(run, context.command_line, dry_run).entry
@@ -101,7 +102,9 @@ def setting_of(
         stage.close()
 
 
-def _place(context: Context, session: Session, reporter: Reporter) -> Place:
+def place_of(context: Context, session: Session, reporter: Reporter) -> Place:
+    """A connected droplet as a playbook's steps see it."""
+
     def make_call(run_id: str, again: str, dry_run: bool) -> Call:
         call = call_of(context, session, reporter, dry_run=dry_run, ahead=False, run_id=run_id)
         return replace(call, entry=replace(call.entry, command=again, name="playbook"), resumable=False)

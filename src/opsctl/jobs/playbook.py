@@ -229,7 +229,7 @@ def _desk(setting: Setting, book: Playbook, *, verb: str = "resume") -> Desk:
 def _carry_out(setting: Setting, desk: Desk, mode: Mode, head: Mapping[str, Any] | None) -> Finished:
     began = time.monotonic()
     code, error = ExitCode.FAILED, None
-    desk.keeper.take()
+    setting.places("").patiently(desk.keeper.take)
     try:
         desk.keeper.load()
         if head is not None:
