@@ -108,6 +108,13 @@ def test_steps_wait_for_what_they_need() -> None:
     assert isinstance(world.events[-1], RunEnded) and world.events[-1].ok
 
 
+def test_a_plan_that_waits_for_what_is_not_in_it_is_a_mistake_and_no_success() -> None:
+    with pytest.raises(ValueError, match="not in it: b"):
+        World().run(step("a"), step("b", "z"))
+    with pytest.raises(ValueError, match="not in it: a"):
+        World().run(step("a", action=Do(after=("z",))))
+
+
 def test_ready_steps_of_one_kind_share_a_call() -> None:
     world = World()
     world.run(step("a", action=Together()), step("b", action=Together()), step("c", "a", "b", action=Together()))

@@ -39,6 +39,7 @@ class Executor:
         self._results: dict[str, StepResult] = {}
         self._running: dict[Future[None], tuple[Step, ...]] = {}
         self._failed = False
+        self._halted_before_end = True  # given up or interrupted, so that what was not begun is nobody's mistake
         self._bug: BaseException | None = None
         self._undone: list[str] = []
 
@@ -53,6 +54,9 @@ class Executor:
                 self._cancel.cancel()  # nothing may be under way any more when the pool waits for its threads
         if self._bug is not None:
             raise self._bug
+        if not self._halted_before_end and self._open():
+            stuck = ", ".join(step.id for step in self._open())
+            raise ValueError(f"a plan with steps that wait for what is not in it: {stuck}")
         self._skip_rest()
         self._undo()
         result = self._result(time.monotonic() - began)
@@ -71,6 +75,7 @@ class Executor:
                 elif self._running:
                     self._cancel.cancel()
                 if not self._running:
+                    self._halted_before_end = self._halted
                     return
                 self._changed.wait(_SLICE)
 
