@@ -119,7 +119,7 @@ def boot(machine: Droplet, machine_folder: Path, tmp_path_factory: pytest.TempPa
 
 
 def test_startup_hands_the_later_phases_over(boot: Machine) -> None:
-    before = boot.opsctl("startup", "--phase", "1")
+    before = boot.opsctl("startup", "--phase", "1", timeout=600)
     assert before.returncode == 0, before.stderr
     assert "no effect yet" in before.stdout
     put = boot.opsctl("host", "install", timeout=600)
@@ -172,7 +172,7 @@ def test_a_restart_of_docker_alone_is_replayed_and_a_hold_keeps_it_waiting(boot:
 
 def test_taking_it_away_gives_the_policies_back_and_leaves_plain_compose(boot: Machine) -> None:
     listed = boot.opsctl("host", "remove", "--dry-run")
-    for each in ("/usr/local/bin/opsctl", "/etc/opsctl/opsctl.yaml", f"/etc/systemd/system/{REPLAY}", REPLAY):
+    for each in ("/usr/local/bin/opsctl", "/etc/opsctl/opsctl.yaml", f"/etc/systemd/system/{REPLAY}", "boot.json"):
         assert each in listed.stdout, listed.stdout
     assert boot.policy("gateway-mcp") == "no"
     gone = boot.opsctl("host", "remove", "--yes", timeout=300)
@@ -184,4 +184,4 @@ def test_taking_it_away_gives_the_policies_back_and_leaves_plain_compose(boot: M
         check=False,
     )
     assert left == ""
-    assert boot.opsctl("stop", "--yes").returncode == 0
+    assert boot.opsctl("stop", "--yes", timeout=600).returncode == 0

@@ -55,7 +55,7 @@ at link; readlink -- "$link"
 at answers; [ ! -x "$app/current/bin/opsctl" ] || timeout 30 "$app/current/bin/opsctl" --version 2>&1 | tail -n 1
 at files
 for each in "$link" "$etc"/* "$etc"/.[!.]* "$units"/opsctl-*.service "$units"/opsctl-*.timer \
-  /etc/cron.d/opsctl /etc/cron.d/opsctl-*; do
+  /etc/cron.d/opsctl /etc/cron.d/opsctl-* "${app%/*}/boot.json"; do
   [ -f "$each" ] || [ -L "$each" ] || continue
   sum=-; [ -L "$each" ] || [ ! -r "$each" ] || { sum=$(sha256sum -- "$each"); sum=${sum%% *}; }
   printf '%s %s %s %s\n' "$(stat -c '%s %a' -- "$each")" "$sum" "$([ -L "$each" ] && echo link || echo file)" "$each"
