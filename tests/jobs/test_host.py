@@ -92,6 +92,7 @@ def test_it_is_put_there_runs_there_small_and_leaves_nothing(mine: Droplet) -> N
     listed = mine.opsctl("host", "remove", "--dry-run")
     for path in ("/usr/local/bin/opsctl", "/etc/opsctl/opsctl.yaml", "/etc/opsctl/secrets.env", "/var/lib/opsctl/app"):
         assert path in listed.stdout
+    assert "/var/lib/opsctl/audit.jsonl" in listed.stdout, "what stays is said, too"
     kept = mine.opsctl("host", "remove")
     assert kept.returncode == 2 and "--yes" in kept.stderr
     gone = mine.opsctl("host", "remove", "--yes")

@@ -74,7 +74,7 @@ def remove(call: Call) -> DropletResult[HostChanged]:
         packages={},
         files=tuple(HostFile(each.path, each.size, each.mode) for each in found.files.values()),
         units=tuple(each.name for each in found.units),
-        kept=host_remove.KEPT,
+        kept=host_remove.kept(found),
         run=run,
     )
     return _result(call, changed, run)

@@ -74,6 +74,7 @@ fi
 at cron; command -v cron || command -v crond
 at crond; [ ! -d /etc/cron.d ] || echo yes
 at boot; cat "${app%/*}/boot.json" 2>/dev/null
+at state; for each in "${app%/*}"/*; do [ ! -e "$each" ] || printf '%s\n' "$each"; done
 at free; df -PB1 "${app%/*}" / 2>/dev/null | awk 'NR == 2 { print $4 }'
 at root; if [ "$EUID" = 0 ]; then echo yes; fi
 exit 0
@@ -116,6 +117,7 @@ class HostFacts:
     systemd: bool
     cron: bool
     boot: BootState
+    state: tuple[str, ...]  # what is in opsctl's folder
     free: int
     root: bool  # what must be root can be
 
@@ -159,6 +161,7 @@ def parse(text: str) -> HostFacts:
         systemd=first.get("systemd") == "yes",
         cron=bool(first.get("cron")) and first.get("crond") == "yes",
         boot=parse_boot(found.get("boot", "")),
+        state=tuple(found.get("state", "").splitlines()),
         free=int(first.get("free") or 0),
         root=first.get("root") == "yes",
     )

@@ -10,8 +10,12 @@ from opsctl.model.operate import DropletFacts
 from opsctl.model.plan import Plan, Step
 from opsctl.model.stack import Droplet, Stack
 
-# Who did what stays with the droplet, and a laptop's opsctl needs these folders as before.
-KEPT = tuple(f"{STATE_DIR}/{name}" for name in ("audit.jsonl", "runs", "lease", "then"))
+_OURS = (APP, f"{STATE_DIR}/boot.json")
+
+
+def kept(found: HostFacts) -> tuple[str, ...]:
+    """What stays: who did what, releases, logs. A laptop's opsctl needs it as before."""
+    return tuple(path for path in found.state if path not in _OURS)
 
 
 def plan_remove(found: HostFacts, stack: Stack, droplet: Droplet, facts: DropletFacts | None) -> Plan:

@@ -81,5 +81,9 @@ def _listed(console: Console, changed: HostChanged) -> None:
         console.print(Text(f"  all of {folder}"), soft_wrap=True)
     if changed.kept:
         console.print(
-            Text(f"  stays, for it says who did what: {', '.join(changed.kept)}", style="dim"), soft_wrap=True
+            Text(
+                f"  stays, for it says who did what, or came without an installation: {', '.join(changed.kept)}",
+                style="dim",
+            ),
+            soft_wrap=True,
         )
