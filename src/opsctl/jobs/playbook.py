@@ -152,7 +152,7 @@ def recorded(run: str, lines: Sequence[Mapping[str, Any]]) -> Playbook:
 def find(place: Place, wanted: str, mode: Mode, state_dir: str) -> tuple[str, list[dict[str, Any]]]:
     """A run by its name, else the last one that can be resumed or taken back. Raises UsageError."""
     if wanted:
-        check_name(wanted)
+        wanted = check_name(wanted)
         store = Store(wanted, state_dir)
         store.load(place.reads if _answers(place) else None, place.cancel)
         if not store.lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from opsctl.model.errors import StepFailed, UsageError
 from opsctl.model.ports import Script, Shell
 from opsctl.spine.journal import bash_said, prune, state_home
 
+_NAME = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
 _BOUND = 20.0  # s
 _KEEP = 100  # runs
 _APPEND = r"""
@@ -126,7 +128,9 @@ def recent_here(*, folder: Path | None = None, limit: int = 20) -> list[tuple[st
 
 
 def check_name(run: str) -> str:
-    """The name of a run, if it can be one. Raises UsageError."""
+    """The name of a run; of a step's own run, as the audit has it, its playbook's. Raises UsageError."""
+    if found := _NAME.match(run):
+        return found[0]
     if not run or not all(each.isalnum() or each == "-" for each in run):
         raise UsageError(f"{run!r} is no run", why="a run is named like 20261120T185312-3f9a1c", next=LIST)
     return run
