@@ -27,6 +27,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # the workers' own hook reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers a file stays together, and so does all that shares the one virtual machine."""
     for item in items:
