@@ -23,7 +23,7 @@ from opsctl.model.status import Level
 from opsctl.model.units import show_size
 from opsctl.model.why import Why, WhyReader
 
-_PATIENCE = 3.0  # s for a service to answer
+_PATIENCE = 15.0  # s for a service to answer: one that is well does so at once, and a slow droplet is no broken one
 _NO_REBOOT_HELPS = ("no-docker", "no-compose", "compose-v1", "compose-too-old", "docker-permission", "sudo-refused")
 FALLBACK_PHASE = 2  # what must run, where the stack file does not say it
 
