@@ -50,7 +50,8 @@ def docs(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The whole suite: units, real servers, a container droplet, and once a virtual machine."""
     prepare(session)
-    session.run("pytest", *session.posargs)
+    # Much of it waits for containers and gates: two workers keep two cores busy.
+    session.run("pytest", "-n", "2", "--no-loadscope-reorder", *session.posargs)
 
 
 @nox.session(python=OTHER_PYTHONS)
