@@ -89,7 +89,8 @@ def read(call: Call, shell: Shell, reader: WhyReader, *, cancel: Cancel) -> Read
     try:
         facts = asked_facts.result()
     except (UnreachableError, DeadlineExceeded) as error:
-        cancel.check("the engine")
+        if cancel.cancelled:
+            raise
         if error.info.code in _NO_REBOOT_HELPS:
             raise
         return Reading(looked, call.stack, None, error=error.info)

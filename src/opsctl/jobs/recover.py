@@ -20,7 +20,8 @@ from opsctl.model.recovery import Criterion, Recovery, Rung
 from opsctl.model.result import DropletResult
 from opsctl.model.units import show_duration
 
-_FIRST_LOOK = 30.0  # s for a droplet to say how it is; one that is hung says nothing
+_FIRST_LOOK = 60.0  # s for a droplet to say how it is; one that is hung says nothing
+_LOOK = 180.0  # s later on: it is known to live, and busy
 _QUICK = 5.0  # s; who says no sooner than that is no machine that stands still
 _KNOCK, _EVERY = 1.5, 0.3  # s
 _FOLLOW = 300.0  # s; how long a boot replay that has begun is followed
@@ -134,7 +135,7 @@ class _Ladder:
     def _measured(self, link: Link) -> bool:
         """Measure again. A droplet that does not answer any more has not recovered."""
         try:
-            return self._good(link.measure(self._means.cancel.child(_FIRST_LOOK)))
+            return self._good(link.measure(self._means.cancel.child(_LOOK)))
         except (UnreachableError, DeadlineExceeded) as error:
             self._means.cancel.check("a look at the droplet")
             self._away = error.info
