@@ -32,7 +32,7 @@ def audit(
     droplets: DropletOption = None,
     verbose: VerboseOption = 0,
 ) -> None:
-    """Who did what to a droplet, from where, when, and how it ended.
+    """Who did what to a droplet, and how it ended.
 
     The droplet keeps the audit; what was done from here while it was away
     (through the provider's API) is kept here and shown with it. A run that

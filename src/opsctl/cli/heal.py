@@ -26,7 +26,9 @@ def heal(
     droplets: DropletOption = None,
     verbose: VerboseOption = 0,
 ) -> None:
-    """Start again what crashed or is unhealthy, if it fits. What `cron install` runs every two minutes.
+    """Start again what crashed or is unhealthy.
+
+    Only if it fits. It is what `cron install` runs every two minutes.
 
     With memory gate and health gate as at a startup; at most 5 times an hour
     a service, 1, 2, 4 and 8 minutes apart. What was stopped on purpose stays

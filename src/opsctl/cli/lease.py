@@ -117,9 +117,8 @@ def _entry(context: Context) -> Entry:
 
 def register(app: typer.Typer) -> None:
     """Add `lease` with its commands."""
-    group = typer.Typer(
-        name="lease", help="Who may change a droplet right now, and taking that away.", no_args_is_help=True
-    )
+    group = typer.Typer(no_args_is_help=True)
     group.command("show")(show)
     group.command("break")(break_)
-    app.add_typer(group, rich_help_panel=commands.BROKE)
+    help_text = "Who may change a droplet right now, and taking that away."
+    app.add_typer(group, name="lease", help=help_text, rich_help_panel=commands.BROKE)

@@ -41,12 +41,8 @@ ApproveOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the group to the app."""
-    app.add_typer(group, name="playbook", help="Runbooks as data.", rich_help_panel=commands.SETUP)
-
-
-@group.callback()
-def _group() -> None:
-    """Runbooks as data: show, simulate, run, go on, take back."""
+    help_text = "Runbooks as data: show, simulate, run, go on, take back."
+    app.add_typer(group, name="playbook", help=help_text, rich_help_panel=commands.SETUP)
 
 
 @group.command("list")

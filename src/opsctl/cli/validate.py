@@ -32,7 +32,9 @@ def validate(
     droplets: DropletOption = None,
     verbose: VerboseOption = 0,
 ) -> None:
-    """Ask the probes of the stack file; exit 7 when one does not pass.
+    """Ask the stack file's probes: does it really work?
+
+    Exit 7 when one does not pass.
 
     A probe is an HTTP call, a command on the droplet, metrics that arrive in
     the cloud, or traces that do. With --fresh it proves that they arrive
