@@ -21,7 +21,7 @@ from opsctl.model.ports import Script, Shell
 from opsctl.model.stack import Droplet
 from opsctl.model.why import KernelKill, Room, WhyFacts
 
-_BOUND = 30.0
+_BOUND = 120.0  # s; an emulated machine that boots takes its time
 _STATE_DIR = "/var/lib/opsctl"
 _LOG_LINES = (6, 20)  # of each service with which something is wrong, of the one that was asked for
 _OOM_LINE = re.compile(
