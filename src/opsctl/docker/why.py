@@ -28,6 +28,8 @@ _OOM_LINE = re.compile(
     r"oom-kill:|invoked oom-killer|Killed process|memory: usage|^@lines |\[ *\d+\] +\d+ +\d+ +\d+ +\d+ +"
 )
 
+_ROW = re.compile(r"^@@row ([0-9a-f]{64}) (\S+) ?(\S*)$", re.MULTILINE)
+
 
 @cache
 def _text() -> str:
@@ -62,6 +64,7 @@ def parse_why(output: str) -> WhyFacts:
     engine, nested = found.get("engine", Section("", 1)), first.get("nested") != "-"
     containers = parse_containers(engine.text)
     names = dict(_named(found.get("named", Section("", 1)).text))
+    names |= {ident: service or name for ident, name, service in _ROW.findall(engine.text)}
     known = {each.id for each in containers} | set(names)
     gone = dict(_named(found.get("events", Section("", 1)).text))
     outer = first["self"] if nested and first.get("self", "-") != "-" else ""

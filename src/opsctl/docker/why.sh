@@ -8,14 +8,28 @@ quiet() { "$@" 2>/dev/null; }
 has() { command -v "$1" >/dev/null; }
 systemd() { [ -d /run/systemd/journal ] && has journalctl; }
 
+each_alone() { # format, ids
+  local id fd fds=()
+  for id in $2; do
+    exec {fd}< <(timeout 5 docker container inspect --format "$1" "$id" 2>/dev/null)
+    fds+=("$fd")
+  done
+  for fd in "${fds[@]}"; do cat <&"$fd"; done
+}
+
 engine() { # the containers, and the last log lines of those with which something is wrong
   local ids out head id status code restarts health service rest pids=() n=0
   if ! has docker; then echo 'docker: command not found'; return 127; fi
-  ids=$(timeout 5 docker ps -aq --no-trunc 2>&1) || { n=$?; printf '%s\n' "$ids"; return "$n"; }
-  [ -z "$ids" ] && return 0
+  out=$(timeout 5 docker ps -a --no-trunc --format '{{.ID}} {{.Names}} {{.Label "com.docker.compose.service"}}' 2>&1) ||
+    { n=$?; printf '%s\n' "$out"; return "$n"; }
+  [ -z "$out" ] && return 0
+  sed 's/^/@@row /' <<<"$out"
+  ids=$(cut -d' ' -f1 <<<"$out")
   head='@@c {{.Id}} {{.State.Status}} {{.State.ExitCode}} {{.RestartCount}} {{if .State.Health}}{{.State.Health.Status}}{{else}}-{{end}} {{with .Config.Labels}}{{with index . "com.docker.compose.service"}}{{.}}{{end}}{{end}} @{{.Path}}'
   # shellcheck disable=SC2086 # one word an id
   out=$(timeout 8 docker container inspect --format "$head"$'\n'"$template" $ids 2>&1)
+  # One that is dying just now keeps its lock, and all the others waiting.
+  if [ $? = 124 ]; then out=$(each_alone "$head"$'\n'"$template" "$ids"); fi
   grep -v '^@@c ' <<<"$out"
   sed -n 's/^@@c \([0-9a-f]*\) .*@\([^@]*\)$/@@program \1 \2/p' <<<"$out"
   while read -r _ id status code restarts health service rest; do
