@@ -13,8 +13,9 @@ import pytest
 
 import opsctl
 from opsctl.hosts import packer, wheels
-from opsctl.jobs.host_facts import HostFacts, parse
-from opsctl.jobs.host_install import how_to_replay, target_of
+from opsctl.jobs.host_actions import digest
+from opsctl.jobs.host_facts import HostFacts, Placed, parse
+from opsctl.jobs.host_install import contents, differing, how_to_replay, target_of
 from opsctl.jobs.host_status import judge, skew
 from opsctl.model.cancel import Cancel
 from opsctl.model.droplet_app import Target
@@ -247,6 +248,21 @@ def test_the_status_names_what_is_wrong() -> None:
     assert "more does not" in far.problems[0] and "newer" in far.problems[0]
     near = judge(replace(facts(), answers="opsctl 0.0.4"), droplet, None)
     assert "still works" in near.problems[0] and near.next
+
+
+def test_what_is_out_of_date_there_is_named_and_nothing_else(tmp_path: Path) -> None:
+    made = files(tmp_path)
+    there = {**contents(made), "/etc/opsctl/secrets.env": made.secrets_text().reveal().encode()}
+    modes = {path: "600" if path.endswith(".env") else "644" for path in there}
+    found = replace(
+        facts(), files={path: Placed(path, len(data), modes[path], digest(data)) for path, data in there.items()}
+    )
+    assert differing(found, made) == ()
+    assert differing(found, replace(made, text=made.text + "alerts: {}\n")) == ("/etc/opsctl/opsctl.yaml",)
+    assert differing(found, files(tmp_path, secret="redis://:other@r/0")) == ("/etc/opsctl/secrets.env",)
+    assert differing(found, replace(made, secrets={})) == ("/etc/opsctl/secrets.env",)
+    old = judge(found, Droplet("agents", "root@192.0.2.7"), None, ("/etc/opsctl/opsctl.yaml",))
+    assert "differs" in old.problems[0] and old.next == "opsctl host upgrade -d agents"
 
 
 def test_without_systemd_it_says_what_is_not_possible() -> None:

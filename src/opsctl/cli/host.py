@@ -150,7 +150,8 @@ def status(
     """What there is of opsctl on the droplet, and whether it goes with this one.
 
     One minor version apart works together. The exit status is 1 where what is
-    there does not answer, or is further away.
+    there does not answer, is further away, or where the stack file or a
+    secret here has changed since (opsctl host upgrade brings it there).
     """
     from opsctl.cli.context import Context
     from opsctl.cli.output import finish
@@ -160,7 +161,7 @@ def status(
     def job(session: Session) -> DropletResult[HostStatus]:
         from opsctl.jobs.host_status import status as look
 
-        return look(session.reads, session.droplet, cancel=session.cancel)
+        return look(session.reads, session.stack, session.droplet, cancel=session.cancel)
 
     result = context.over(job, reading=True)
 

@@ -74,7 +74,13 @@ def plan_install(
         )
         title = f"put opsctl {bundle.version} into {whole}: {bundle.files} files, {show_size(bundle.size)}"
         steps.append(Step("app", title, action))
-    if steps or broken or found.current != whole or found.link != f"{CURRENT}/bin/opsctl" or _differs(found, wanted):
+    if (
+        steps
+        or broken
+        or found.current != whole
+        or found.link != f"{CURRENT}/bin/opsctl"
+        or differing(found, wanted.files)
+    ):
         steps.append(_activation(wanted, tuple(step.id for step in steps)))
     if (unit := _unit(found, wanted.how)) is not None:
         steps.append(_after(unit, steps))
@@ -125,17 +131,24 @@ def contents(files: DropletFiles) -> dict[str, bytes]:
     return {CONFIG: files.text.encode(), **{f"{FOLDER}/{name}": data for name, data in files.files.items()}}
 
 
-def _differs(found: HostFacts, wanted: Wanted) -> bool:
-    for path, data in contents(wanted.files).items():
-        placed = found.files.get(path)
-        # Only what lies directly in the folder is hashed there; the size has to do for the rest.
-        if placed is None or (placed.digest != digest(data) if placed.digest else placed.size != len(data)):
-            return True
-    secret = found.files.get(f"{FOLDER}/{SECRETS}")
-    if not wanted.files.secrets:
-        return secret is not None
-    now = digest(wanted.files.secrets_text().reveal().encode())
-    return secret is None or secret.digest != now or secret.mode != "600"
+def differing(found: HostFacts, files: DropletFiles) -> tuple[str, ...]:
+    """The paths whose content there is not what would be put there."""
+    paths = [path for path, data in contents(files).items() if not _same(found, path, data)]
+    secrets = f"{FOLDER}/{SECRETS}"
+    placed = found.files.get(secrets)
+    if not files.secrets:
+        return (*paths, secrets) if placed is not None else tuple(paths)
+    now = digest(files.secrets_text().reveal().encode())
+    same = placed is not None and placed.digest == now and placed.mode == "600"
+    return tuple(paths) if same else (*paths, secrets)
+
+
+def _same(found: HostFacts, path: str, data: bytes) -> bool:
+    placed = found.files.get(path)
+    if placed is None:
+        return False
+    # Only what lies directly in the folder is hashed there; the size has to do for the rest.
+    return placed.digest == digest(data) if placed.digest else placed.size == len(data)
 
 
 def _unit(found: HostFacts, how: str) -> Step | None:

@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping, Sequence
 
 from opsctl import __version__
 from opsctl.jobs.call import STATE_DIR
-from opsctl.jobs.host_facts import APP, HostFacts, look
+from opsctl.jobs.host_facts import APP, CONFIG, FOLDER, HostFacts, look
+from opsctl.jobs.host_install import differing
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ExitCode
 from opsctl.model.host import HostFile, HostStatus, HostUnit
 from opsctl.model.ports import Shell
 from opsctl.model.result import DropletResult
-from opsctl.model.stack import Droplet
+from opsctl.model.stack import Droplet, Stack
+from opsctl.model.stackfile_droplet import SECRETS, for_droplet
 from opsctl.model.units import show_duration
 from opsctl.spine import hold
 
 
-def status(shell: Shell, droplet: Droplet, *, cancel: Cancel) -> DropletResult[HostStatus]:
-    """Read it, without a lease; changes nothing. The exit code is 1 where what is there does not work."""
+def status(
+    shell: Shell, stack: Stack, droplet: Droplet, *, cancel: Cancel, environ: Mapping[str, str] | None = None
+) -> DropletResult[HostStatus]:
+    """Read it, without a lease; changes nothing. The exit code is 1 where it does not work or is out of date.
+
+    Raises ConfigError where the stack file cannot be read for the droplet.
+    """
     found = look(shell, cancel=cancel)
     held = hold.parse(shell.run(hold.read(STATE_DIR), cancel=cancel, timeout=15).text)
-    result = judge(found, droplet, held)
+    old = _out_of_date(found, stack, droplet, os.environ if environ is None else environ)
+    result = judge(found, droplet, held, old)
     broken = result.installed and result.problems and (not result.there or skew(result.there, __version__) > 1)
-    return DropletResult(droplet.name, result, exit_code=ExitCode.FAILED if broken else ExitCode.DONE)
+    return DropletResult(droplet.name, result, exit_code=ExitCode.FAILED if broken or old else ExitCode.DONE)
 
 
-def judge(found: HostFacts, droplet: Droplet, held: hold.Hold | None) -> HostStatus:
-    """What was found, judged. Pure."""
+def _out_of_date(found: HostFacts, stack: Stack, droplet: Droplet, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The files that `host upgrade` would write anew; none where this is the droplet's own stack file, or none at all.
+
+    What may not be read there is not compared.
+    """
+    if not found.installed or not stack.path or stack.path == CONFIG:
+        return ()
+    unread = {path for path, placed in found.files.items() if path == f"{FOLDER}/{SECRETS}" and not placed.digest}
+    return tuple(path for path in differing(found, for_droplet(stack, droplet, environ)) if path not in unread)
+
+
+def judge(found: HostFacts, droplet: Droplet, held: hold.Hold | None, old: Sequence[str] = ()) -> HostStatus:
+    """What was found, judged; `old` are the files that are out of date. Pure."""
     there = found.answers.removeprefix("opsctl ").strip() if found.answers.startswith("opsctl ") else ""
-    problems, mend = _problems(found, droplet, there)
+    problems, mend = _problems(found, droplet, there, old)
     return HostStatus(
         installed=found.installed,
         there=there,
@@ -49,7 +70,7 @@ def judge(found: HostFacts, droplet: Droplet, held: hold.Hold | None) -> HostSta
     )
 
 
-def _problems(found: HostFacts, droplet: Droplet, there: str) -> tuple[list[str], str]:
+def _problems(found: HostFacts, droplet: Droplet, there: str, old: Sequence[str]) -> tuple[list[str], str]:
     problems: list[str] = []
     if not found.targets:
         problems.append(f"no Python 3.11 or later: {', '.join(found.pythons) or 'none at all'}")
@@ -67,6 +88,8 @@ def _problems(found: HostFacts, droplet: Droplet, there: str) -> tuple[list[str]
         )
         if not older:
             return problems, "install the newer opsctl here too"
+    if old:
+        problems.append(f"the stack file here differs from what is there: {', '.join(old)}")
     if found.boot.replay and not found.boot.up:
         problems.append("nothing is to be brought up after a boot: opsctl startup remembers what it starts")
     if droplet.boot == "replay" and not found.boot.replay:
