@@ -131,7 +131,7 @@ CASES = (
     Case(compose_v1, 4, ("compose",)),
     Case(no_permission, 4, ("guest",)),
     Case(no_state_folder, 1, ("/var/lib/opsctl", "docker")),
-    Case(disk_full, 1, ("/var/lib/opsctl",)),
+    Case(disk_full, 1, ("/var/lib/opsctl", "no space is left", "df -h /var/lib/opsctl")),
     Case(image_missing, 1, ("redis", "image")),
     Case(wrong_key, 4, ("other-key",)),
     Case(unknown_host_key, 4, ("SHA256:",)),

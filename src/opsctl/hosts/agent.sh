@@ -131,6 +131,17 @@ _o_folder() { # mode path
   if [[ $UID = 0 ]]; then mkdir -m "$1" -- "$2"; else (umask 002; mkdir -- "$2"); fi
 }
 
+_o_why() { # state folder: the system's own word for why nothing can be written there
+  local d=$1/lease said
+  [[ -d $d ]] || d=$1
+  [[ -d $d ]] || d=${1%/*}
+  # More than a block: where a disk is full, a file without content can still be made.
+  said=$({ printf '%8192s' >"$d/.try.$BASHPID"; rm -f -- "$d/.try.$BASHPID"; } 2>&1)
+  rm -f -- "$d"/.try.*
+  said=${said%%$'\n'*}
+  printf '%s' "${said##*: }"
+}
+
 _o_lease() { # id, state folder, scope, the holder as JSON without its last brace, the run to work under
   local boot up rest old fd beside lock=$2/lease/$3.lock holder=$2/lease/$3.json under=$2/lease/$3.under
   command -v flock >/dev/null || { printf 'g %s noflock\n' "$1"; return; }
@@ -138,7 +149,7 @@ _o_lease() { # id, state folder, scope, the holder as JSON without its last brac
   read -r up rest </proc/uptime
   { _o_folder 755 "$2" && _o_folder 755 "$2/lease" && _o_folder 700 "$2/runs" &&
     (umask 002; : >>"$lock" && : >>"$under") && exec {fd}<"$lock" && exec {beside}<"$under"; } ||
-    { printf 'g %s nowrite\n' "$1"; return; }
+    { printf 'g %s nowrite %s\n' "$1" "$(_o_why "$2")"; return; }
   if [[ -n $5 ]]; then
     # A step of a run that holds the lease works beside it: nobody else gets the lease before both are over.
     exec {fd}<&-
@@ -163,7 +174,7 @@ _o_lease() { # id, state folder, scope, the holder as JSON without its last brac
   [[ -s $holder ]] && read -r old <"$holder"
   if ! (umask 002; printf '%s,"boot_id":"%s","uptime":"%s","pid":"%s"}\n' "$4" "$boot" "$up" $$ >"$holder"); then
     exec {fd}<&- {beside}<&-
-    printf 'g %s nowrite\n' "$1"
+    printf 'g %s nowrite %s\n' "$1" "$(_o_why "$2")"
     return
   fi
   # Not before the note is ours: a step of the run before reads in it that its right is over.

@@ -82,9 +82,28 @@ def _refusal(verdict: str, rest: str, name: str, state_dir: str, scope: str, pri
             next=f"apt install util-linux   # on {name}",
             code="no-flock",
         )
+    return _unwritable(rest.strip(), name, state_dir, privilege)
+
+
+def _unwritable(reason: str, name: str, state_dir: str, privilege: Privilege) -> OpsError:
+    what = f"{state_dir} cannot be written on {name}"
+    if reason == "No space left on device":
+        return StepFailed(
+            f"{what}: no space is left on its disk",
+            why="lease, journal and audit live there; without them nothing is changed",
+            next=f"df -h {state_dir}; df -i {state_dir}   # on {name}",
+            code="state-folder",
+        )
+    if reason and reason != "Permission denied":
+        return StepFailed(
+            f"{what}: {reason.lower()}",
+            why="lease, journal and audit live there; without them nothing is changed",
+            next=f"findmnt -T {state_dir}; dmesg | tail   # on {name}",
+            code="state-folder",
+        )
     folders = " ".join([state_dir, f"{state_dir}/lease", f"{state_dir}/runs"])
     return StepFailed(
-        f"{state_dir} cannot be written on {name}",
+        what,
         why=f"lease, journal and audit live there, and {privilege.user} may not write to it",
         next=f"sudo install -d -m 2775 -g docker {folders}   # on {name}",
         code="state-folder",
