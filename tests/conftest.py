@@ -41,8 +41,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The machine's tests first: they take longest, and nobody should wait for them at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("vm") is None)
+    """The machine's tests first, for they take longest, and among them last the file that takes it away in the end."""
+    items.sort(key=lambda item: (item.get_closest_marker("vm") is None, item.path.name == "test_vm.py"))
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ def test_startup_then_memory_report(machine: Droplet) -> None:
     assert started["ok"], started
     valid("startup", started)
     assert machine.running() == CORE
-    again = valid("startup", machine.opsctl.json("startup", "--phase", "2"))
-    assert {each["outcome"] for each in again["services"]} == {"unchanged"}
+    once_more = machine.opsctl.json("startup", "--phase", "2")
+    assert once_more["ok"], once_more
+    assert {each["outcome"] for each in valid("startup", once_more)["services"]} == {"unchanged"}
     report = valid("memory.report", machine.opsctl.json("memory", "report", "--disk-wait", "60"))
     assert {each["service"] for each in report["containers"]} == CORE
     assert report["host"]["cgroup_version"] == 2
