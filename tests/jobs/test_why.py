@@ -174,6 +174,48 @@ def test_a_kill_that_is_over_is_history_when_nothing_is_wrong() -> None:
     assert found.answer[0].startswith("Nothing is down: 3 of 3 services run")
 
 
+def test_a_kill_that_is_over_comes_after_what_is_broken_now_and_advises_nothing() -> None:
+    loop = inspected(
+        POSTGRES,
+        "postgres",
+        '"Status":"restarting","ExitCode":1,"StartedAt":"2026-11-20T20:03:00.1Z","FinishedAt":"2026-11-20T20:03:01.1Z"',
+    ).replace('"restarts":0', '"restarts":7')
+    engine = f"{loop}\n{inspected(AGENT, 'orchestrator', UP)}\n@@log {POSTGRES}\nNo space left on device\n"
+    found = why(facts(engine=engine, kernel=HOST))
+    assert found.verdict == "service"
+    assert found.answer[0].startswith("postgres crashes again and again (7 restarts")
+    assert "the disk is full" in found.answer[0]
+    assert found.answer[-1].startswith("Over by now: The host ran out of memory at 20:01:02 UTC")
+    assert found.next[0] == "opsctl logs postgres --since 10m"
+    assert not any("fallback" in each for each in found.next)
+
+
+def test_a_kill_before_the_last_start_is_over_even_after_a_power_cut() -> None:
+    ended = "last 2026-11-20T19:50:01+0000 agents kernel: x"
+    found = why(facts(kernel="@lines 5", before=HOST, ended=ended))
+    assert found.verdict == "ok"
+    assert found.answer[0].startswith("Nothing is down")
+    assert found.answer[-1].startswith("Over by now: ")
+
+
+def test_a_kill_a_moment_ago_is_in_the_first_sentence() -> None:
+    again = UP.replace("20:00:00.1Z", "20:01:03.1Z")
+    engine = "\n".join(inspected(each, name, again) for each, name in ((POSTGRES, "postgres"), (AGENT, "orchestrator")))
+    seen = replace(facts(kernel=HOST, engine=engine), now=1795204864)
+    found = why(seen)
+    assert found.answer[0].endswith("; but postgres was killed for memory 2.0 s ago and runs again."), found.answer
+    assert "; but" not in why(replace(seen, now=1795205000 + 900)).answer[0]
+
+
+def test_between_two_lives_there_is_no_exit_code() -> None:
+    loop = inspected(POSTGRES, "postgres", UP.replace("20:00:00.1Z", "20:03:18.1Z")).replace(
+        '"restarts":0', '"restarts":7'
+    )
+    found = why(facts(engine=f"{loop}\n@@log {POSTGRES}\nbye\n"))
+    assert found.deaths[0].exit_code is None
+    assert "exit code" not in found.answer[0]
+
+
 def test_who_stopped_it_is_in_the_audit() -> None:
     engine = inspected(POSTGRES, "postgres", KILLED.replace("137", "0").replace('"OOMKilled":true,', ""))
     engine += "\n" + inspected(EATER, "orchestrator", UP)

@@ -152,7 +152,9 @@ def _status(looked: Diagnosis) -> tuple[str, str] | None:
 def _loop(looked: Diagnosis) -> tuple[str, str] | None:
     logs = f"opsctl logs {looked.service}"
     if looked.restarts > 1 and looked.status in ("restarting", "exited", "running"):
-        return f"it crashes in a loop ({looked.restarts} restarts, exit code {looked.exit_code})", logs
+        # Between two lives the engine says 0: the code is the last end's only while it does not run.
+        code = "" if looked.status == "running" else f", exit code {looked.exit_code}"
+        return f"it crashes in a loop ({looked.restarts} restarts{code})", logs
     if looked.status in ("exited", "dead", "restarting"):
         return f"it ended by itself with exit code {looked.exit_code}", logs
     return None

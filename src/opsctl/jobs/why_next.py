@@ -16,16 +16,20 @@ def next_steps(
     droplet: Droplet,
     deaths: Sequence[Death],
     kills: Sequence[Kill],
+    *,
+    killed: bool,
 ) -> tuple[str, ...]:
-    """Commands to copy, the best first."""
+    """Commands to copy, the best first. `kills` are those that matter now; `killed`: there was one at all."""
     flag = f" -d {droplet.name}" if len(stack.droplets) > 1 else ""
-    return tuple(dict.fromkeys(_steps(verdict, facts, flag, deaths, kills)))[:5]
+    return tuple(dict.fromkeys(_steps(verdict, facts, flag, deaths, kills, killed)))[:5]
 
 
-def _steps(verdict: str, facts: WhyFacts, flag: str, deaths: Sequence[Death], kills: Sequence[Kill]) -> Iterator[str]:
+def _steps(
+    verdict: str, facts: WhyFacts, flag: str, deaths: Sequence[Death], kills: Sequence[Kill], killed: bool
+) -> Iterator[str]:
     if verdict == "ok":
         yield f"opsctl status{flag}"
-        if kills:
+        if killed:
             yield f"opsctl memory report{flag}"
         return
     if verdict == "engine":
@@ -43,6 +47,9 @@ def _steps(verdict: str, facts: WhyFacts, flag: str, deaths: Sequence[Death], ki
         yield f"raise the memory limit of {name} in the compose file{limit}, then: opsctl deploy{flag}"
     if len(deaths) == 1 and deaths[0].state in ("stopped", "not created", "created"):
         yield f"opsctl startup --only {deaths[0].service}{flag}"
+    elif deaths and all(each.state == "restarting" for each in deaths) and not kills:
+        # A program that crashes at its first line does so after a restart, too.
+        yield from (f"opsctl logs {each.service}{flag} --since 10m" for each in deaths)
     elif deaths:
         yield f"opsctl recover{flag}   # restarts what failed, and proves that it is back"
     for death in deaths:
