@@ -78,7 +78,9 @@ def check(
     """Look, and tell what changed since the last look. What the job `watch` runs every minute.
 
     A message when something has been wrong for 45 s, one when it is well
-    again, a reminder after 6 hours, and nothing else.
+    again, a reminder after 6 hours, and nothing else. Exit 0 also while
+    something is wrong, 1 when a message did not arrive; a script that wants
+    to know whether all is well asks `opsctl status --check`.
     """
     from opsctl.cli.context import Context
     from opsctl.cli.output import finish

@@ -77,8 +77,8 @@ def check(
     if not seen.problems and (url := stack.alerts.get("ping")) is not None:
         sent.append(alerts_send.ping(url, cancel=cancel))
     notes = (_NOBODY,) if nobody else ()
-    result = AlertCheck(not seen.problems, told.problems, told.message, tuple(sent), notes)
-    error = _failure(sent)
+    result = AlertCheck(not seen.problems, told.problems, told.message, tuple(sent), notes, tells=not nobody)
+    error = _failure(sent, stack)
     return DropletResult(droplet.name, result, error, ExitCode.FAILED if error else ExitCode.DONE)
 
 
@@ -89,7 +89,7 @@ def test(shell: Shell, stack: Stack, droplet: Droplet, *, cancel: Cancel) -> Dro
         raise ConfigError(
             "the stack file names nobody to tell",
             why="it has no alerts",
-            next='write into it:  alerts: {webhook: "${ALERT_URL}", ping: "${DEADMAN_URL}"}',
+            next='opsctl alert test   # when it has:  alerts: {webhook: "${ALERT_URL}", ping: "${DEADMAN_URL}"}',
             path=stack.path,
         )
     message = f"{droplet.name}: a test of opsctl's alerts\nNothing is wrong. Somebody ran opsctl alert test."
@@ -98,7 +98,7 @@ def test(shell: Shell, stack: Stack, droplet: Droplet, *, cancel: Cancel) -> Dro
     if (url := ways.get("ping")) is not None:
         sent.append(alerts_send.ping(url, cancel=cancel))
     notes = () if droplet.address == "local" else (_FROM_HERE,)
-    error = _failure(sent)
+    error = _failure(sent, stack)
     return DropletResult(
         droplet.name, AlertTest(tuple(sent), notes), error, ExitCode.FAILED if error else ExitCode.DONE
     )
@@ -217,13 +217,15 @@ def _tell(
     return sent
 
 
-def _failure(sent: Sequence[Delivery]) -> ErrorInfo | None:
+def _failure(sent: Sequence[Delivery], stack: Stack) -> ErrorInfo | None:
     failed = [each for each in sent if not each.ok]
     if not failed:
         return None
     why = "; ".join(f"{each.way} to {each.to}: {each.error}" for each in failed)
-    return StepFailed("a message did not arrive", why=why, next="opsctl alert test", code="not-delivered").info
+    keys = " and ".join(f"alerts.{each.way}" for each in failed)
+    then = f"opsctl alert test   # when {keys} in {stack.path or 'the stack file'} is right"
+    return StepFailed("a message did not arrive", why=why, next=then, code="not-delivered").info
 
 
-_NOBODY = "the stack file names nobody to tell: alerts: {webhook: …}"
+_NOBODY = "nobody is ever told: no alerts.webhook or .command in the stack file"
 _FROM_HERE = "sent from this machine; from the droplet itself: opsctl cron run watch"

@@ -26,6 +26,7 @@ class AlertCheck:
     message: str  # what was sent, "" where nothing had changed
     sent: tuple[Delivery, ...]
     notes: tuple[str, ...] = ()
+    tells: bool = True  # whether the stack file names somebody to tell
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ def print_check(name: str, done: AlertCheck) -> None:
     else:
         console.print(Text.assemble(("✗ ", "red"), (name, "bold"), f"  {len(done.problems)} not well"))
         for each in done.problems:
-            console.print(Text(f"  {each.text}" + ("" if each.told else "   (nobody was told yet)")))
+            console.print(Text(f"  {each.text}" + ("   (told when it lasts)" if done.tells and not each.told else "")))
+            if each.next:
+                console.print(Text.assemble(("    next ", "dim"), (each.next.splitlines()[0], "bold")), soft_wrap=True)
     if done.message:
         console.print(Text("  told:", "bold"))
         for line in done.message.splitlines():
