@@ -142,7 +142,9 @@ class CloudHandlers:
         if self.cloud.settled(number, cancel=batch.cancel, tell=tell).status == "off":
             return Outcome.UNCHANGED, "off already"
         done = self.cloud.power_off(number, cancel=batch.cancel, tell=tell)
-        return Outcome.CHANGED, f"off (action {done.id})"
+        if done.kind == "power_off":
+            return Outcome.CHANGED, f"off: its power was cut, for a shutdown did not end well (action {done.id})"
+        return Outcome.CHANGED, f"off, shut down by its own system (action {done.id})"
 
     def _resize(self, batch: Batch, step: Step, tell: Tell) -> tuple[Outcome, str]:
         assert isinstance(step.action, Resize)
