@@ -176,7 +176,25 @@ def test_env_set_and_unset_show_names_only_and_say_who_needs_a_deploy(deployed: 
     gone = deployed.opsctl.json("env", "unset", "TOKEN_OF_MINE")
     assert gone["exit_code"] == 0 and result(gone)["recreate"] == ["store"]
     assert "TOKEN_OF_MINE" not in deployed.droplet.sh(f"cat {WHERE}/app.env")
-    assert deployed.opsctl("env", "unset", "TOKEN_OF_MINE").returncode == 2
+    nowhere = deployed.opsctl("env", "unset", "TOKEN_OF_MINE")
+    assert nowhere.returncode == 2 and "TOKEN_OF_MINE is in no env file" in nowhere.stderr
+    nobody = deployed.with_value(value, "env", "set", "TOKEN_OF_MINE", "--service", "nope")
+    assert nobody.returncode == 2 and "there is no service nope" in nobody.stderr
+
+
+def test_two_paths_that_lead_to_one_env_file_are_one(deployed: Project) -> None:
+    sh = deployed.droplet.sh
+    sh(f"ln -s app.env {WHERE}/.env")
+    try:
+        (each,) = deployed.opsctl.json("env", "diff")["droplets"][0]["result"]["files"]
+        assert each["path"] == f"{WHERE}/app.env"
+        assert deployed.with_value("1", "env", "set", "FRESH").returncode == 0
+        assert sh(f"readlink {WHERE}/.env").strip() == "app.env" and "FRESH=1" in sh(f"cat {WHERE}/app.env")
+        # By the other path, too.
+        assert deployed.opsctl("env", "unset", "FRESH", "--file", f"{WHERE}/.env").returncode == 0
+        assert "FRESH" not in sh(f"cat {WHERE}/app.env")
+    finally:
+        sh(f"rm -f {WHERE}/.env")
 
 
 def test_the_pinned_images_survive_a_prune_and_only_five_releases_are_kept(deployed: Project) -> None:

@@ -59,8 +59,8 @@ def diff(
     many = len(context.droplets(reading=True)) > 1
 
     def job(call: Call) -> DropletResult[EnvDiff]:
-        from opsctl.jobs.env import Where
         from opsctl.jobs.env import diff as compare
+        from opsctl.jobs.env_files import Where
 
         return compare(call, Where(file, service), data)
 
@@ -98,8 +98,8 @@ def set_value(
     context.redact.learn(value)
 
     def job(call: Call) -> DropletResult[EnvChanged]:
-        from opsctl.jobs.env import Where
         from opsctl.jobs.env import set_value as put
+        from opsctl.jobs.env_files import Where
 
         return put(call, name, value, Where(file, service))
 
@@ -129,8 +129,8 @@ def unset(
     context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose, wait=wait)
 
     def job(call: Call) -> DropletResult[EnvChanged]:
-        from opsctl.jobs.env import Where
         from opsctl.jobs.env import unset as take
+        from opsctl.jobs.env_files import Where
 
         return take(call, name, Where(file, service))
 
