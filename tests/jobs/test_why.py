@@ -120,6 +120,23 @@ def test_the_number_of_a_process_that_is_another_by_now_blames_nobody() -> None:
     assert kill.culprit == "the process python3"
 
 
+def test_who_was_dead_already_is_no_culprit_of_a_later_kill() -> None:
+    first = HOST.removesuffix("@lines 900").replace("20:01:02", "20:00:40").replace("2240", "2211")
+    first = first.replace(POSTGRES, EATER).replace("(postgres)", "(python3)").replace("task=postgres", "task=python3")
+    processes = f"77 {POSTGRES}\ncomm 77 postgres"
+    engine = inspected(POSTGRES, "postgres", UP) + "\n" + inspected(AGENT, "orchestrator", UP)
+    found = why(facts(kernel=first + HOST, processes=processes, engine=engine))
+    assert [each.culprit for each in found.kills][-1] == "the process python3"
+    # One that is killed a moment later is the one.
+    later = first.replace("20:00:40", "20:01:04")
+    found = why(facts(kernel=HOST.removesuffix("@lines 900") + later, processes=processes))
+    assert found.kills[0].culprit == "code-review"
+    # And by its name, where the numbers say nothing.
+    renumbered = later.replace("2211", "9911")
+    found = why(facts(kernel=HOST.removesuffix("@lines 900") + renumbered, processes=processes))
+    assert found.kills[0].culprit == "code-review"
+
+
 def test_a_kill_of_a_neighbour_on_the_same_machine_is_not_ours() -> None:
     foreign = HOST.replace(POSTGRES, "dd44" * 16)
     machine = answer().split("@@opsctl-section machine\n")[1].split("\n\n@@")[0]

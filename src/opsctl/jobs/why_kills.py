@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from opsctl.jobs.why_times import ago, clock, seconds_of
@@ -11,6 +11,7 @@ from opsctl.model.units import show_size
 from opsctl.model.why import KernelKill, Kill, WhyFacts
 
 _SLACK = 2.0  # s
+_NEAR = 60.0  # s
 _COMM = 15  # letters of a process's name that the kernel keeps
 
 
@@ -91,9 +92,11 @@ def _blame(each: KernelKill, facts: WhyFacts) -> _Blame:
 
 def _owner(pid: str, name: str, each: KernelKill, facts: WhyFacts) -> tuple[str, bool]:
     """The container of a task: the kernel names only the victim's, so what still runs is asked."""
-    victims = {kill.pid: kill.event.victim_id for kill in facts.kills or () if kill.event.boot == each.event.boot}
+    at = seconds_of(each.event.time)
+    others = [kill for kill in facts.kills or () if kill.event.boot == each.event.boot]
+    victims = {kill.pid: kill.event.victim_id for kill in others if not _before(kill, at)}
     if victims.get(pid):
-        return victims[pid], True  # killed too, a moment before or after
+        return victims[pid], True  # killed too, at once or a moment after
     if each.event.boot == 0 and not facts.nested and facts.comms.get(pid, "")[:_COMM] == name[:_COMM]:
         return facts.processes.get(pid, ""), True
     # Gone, of another boot, or numbered differently: the only container that runs such a program.
@@ -102,7 +105,37 @@ def _owner(pid: str, name: str, each: KernelKill, facts: WhyFacts) -> tuple[str,
     owners |= {owner for owner, program in facts.programs.items() if program[:_COMM] == alike}
     if name == each.event.victim_process and each.event.victim_id:
         owners.add(each.event.victim_id)
+    owners = {owner for owner in owners if not _was_dead(owner, at, others, facts)}
+    if len(owners) != 1:
+        # Whose process of that name was killed within a minute.
+        owners = {kill.event.victim_id for kill in others if kill.event.victim_process[:_COMM] == alike}
+        near = {kill.event.victim_id for kill in others if not _before(kill, at) and not _before(each, _late(kill))}
+        owners = {owner for owner in owners & near if owner}
     return (next(iter(owners)), False) if len(owners) == 1 else ("", False)
+
+
+def _before(kill: KernelKill, at: float | None) -> bool:
+    """Whether it was over at that time; kernels log one kill within a moment."""
+    when = seconds_of(kill.event.time)
+    return at is not None and when is not None and when < at - 1
+
+
+def _late(kill: KernelKill) -> float | None:
+    when = seconds_of(kill.event.time)
+    return None if when is None else when - _NEAR
+
+
+def _was_dead(owner: str, at: float | None, kills: Sequence[KernelKill], facts: WhyFacts) -> bool:
+    """Whether a container had been killed before that time, and had not come back by then."""
+    if at is None or not any(kill.event.victim_id == owner and _before(kill, at) for kill in kills):
+        return False
+    found = next((each for each in facts.containers if each.id == owner), None)
+    if found is None:
+        return True
+    started, finished = seconds_of(found.started_at), seconds_of(found.finished_at)
+    if found.status == "running":
+        return started is not None and started > at
+    return finished is not None and finished < at
 
 
 def sentence(kill: Kill, now: int) -> str:

@@ -77,19 +77,20 @@ def answer(
 
 def _but_just(up: str, own: Mapping[str, Container], kills: Sequence[Kill], facts: WhyFacts) -> str:
     """What is well, with what was killed a moment ago: who asks then wants to hear that first."""
-    just = [each for each in kills if each.boot == 0 and each.time and _age(each, facts) < _JUST]
+    just = {each.victim: each for each in kills if each.boot == 0 and each.time and _age(each, facts) < _JUST}
     if not just or not up:
         return up
-    last = just[-1]
-    took = show_duration(_age(last, facts))
-    found = own.get(last.victim)
+    ours = [each for name, each in just.items() if name in own] or list(just.values())
+    return f"{up.rstrip('.')}; but {', '.join(_fate(each, own.get(each.victim), facts) for each in ours[-3:])}."
+
+
+def _fate(kill: Kill, found: Container | None, facts: WhyFacts) -> str:
+    took = f"was killed for memory {show_duration(_age(kill, facts))} ago"
     if found is None:
-        words = f"{last.victim} ({last.victim_process}) was killed for memory {took} ago"
-    elif found.status == "running" and (seconds_of(found.started_at) or 0.0) >= (seconds_of(last.time) or 0.0) - 1:
-        words = f"{last.victim} was killed for memory {took} ago and runs again"
-    else:
-        words = f"a process of {last.victim} ({last.victim_process}) was killed for memory {took} ago; it runs on"
-    return f"{up.rstrip('.')}; but {words}."
+        return f"{kill.victim} (process {kill.victim_process}) {took}"
+    if (seconds_of(found.started_at) or 0.0) >= (seconds_of(kill.time) or 0.0) - 1:
+        return f"{kill.victim} {took} and runs again"
+    return f"{kill.victim}'s process {kill.victim_process} {took}, and the rest of it runs on"
 
 
 def _up(own: Mapping[str, Container], deaths: tuple[Death, ...], service: str, facts: WhyFacts) -> str:
