@@ -11,7 +11,8 @@ from tests.test_main_job import valid
 
 from opsctl.docker.inspect import parse_containers
 from opsctl.docker.why import parse_why
-from opsctl.jobs.why import explain
+from opsctl.jobs.why import explain, gate_specs
+from opsctl.model.engine import ProbeState
 from opsctl.model.errors import StepFailed, UsageError
 from opsctl.model.stack import Droplet, Gate, Service, Stack
 from opsctl.model.why import Why, WhyFacts
@@ -231,6 +232,22 @@ def test_between_two_lives_there_is_no_exit_code() -> None:
     found = why(facts(engine=f"{loop}\n@@log {POSTGRES}\nbye\n"))
     assert found.deaths[0].exit_code is None
     assert "exit code" not in found.answer[0]
+
+
+def test_what_runs_and_does_not_answer_is_wrong_and_who_was_not_asked_is_said() -> None:
+    seen = facts()
+    own = {each.service: each for each in seen.containers}
+    assert [(each.service, each.gate.tcp) for each in gate_specs(seen, STACK, own)] == [("postgres", 5432)]
+    assert gate_specs(replace(seen, now=1795204805), STACK, own) == (), "it has only just started"
+    silent = {"postgres": ProbeState("postgres", "waiting", "no answer")}
+    found = explain(seen, STACK, HERE, gates=silent)
+    assert found.verdict == "service"
+    assert found.answer[0] == "postgres runs and does not answer (asked once, for a second at most): no answer."
+    assert found.answer[1].startswith("2 of 3 services are up")
+    passed = {"postgres": ProbeState("postgres", "passed", "")}
+    assert explain(seen, STACK, HERE, gates=passed).verdict == "ok"
+    assert not any("not asked" in each for each in explain(seen, STACK, HERE, service="postgres", gates=passed).notes)
+    assert any("not asked" in each for each in explain(seen, STACK, HERE, service="orchestrator", gates={}).notes)
 
 
 def test_who_stopped_it_is_in_the_audit() -> None:

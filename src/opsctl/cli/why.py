@@ -37,7 +37,15 @@ def why(
     def job(session: Session) -> DropletResult[Why]:
         from opsctl.jobs.why import why as ask
 
-        found = ask(session.reads, session.why, session.stack, session.droplet, service=service, cancel=session.cancel)
+        found = ask(
+            session.reads,
+            session.why,
+            session.stack,
+            session.droplet,
+            service=service,
+            engine=session.engine,
+            cancel=session.cancel,
+        )
         return DropletResult(session.droplet.name, found)
 
     def render(each: DropletResult[Why]) -> None:

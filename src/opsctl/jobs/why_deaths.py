@@ -63,6 +63,13 @@ def _death(name: str, found: Container, facts: WhyFacts, wanted: bool) -> Death 
     return Death(name, found.name, state, age, at, exit_code, found.restart_count, oom, cause, health, log, text)
 
 
+def silent_death(name: str, found: Container, seen: str, at: str) -> Death:
+    """One that runs, of which Docker knows nothing bad, and that did not answer when it was asked at `at`."""
+    text = f"{name} runs and does not answer (asked once, for a second at most): {seen}."
+    cause = f"its gate does not pass: {seen}"
+    return Death(name, found.name, "silent", None, at, None, found.restart_count, "", cause, "", (), text)
+
+
 def _since(found: Container, state: str) -> float | None:
     if state == "unhealthy":
         bad = [each.ended for each in found.health_log if each.exit_code]
