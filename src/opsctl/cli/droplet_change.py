@@ -70,7 +70,7 @@ def reboot(
     from opsctl.jobs import droplet_plan
 
     context = Context(ctx, stack=stack, droplets=droplets, yes=yes, verbose=verbose, wait=wait)
-    back = seconds(ssh_wait, "--ssh-wait")
+    back = seconds(ssh_wait, "--ssh-wait", f"{ctx.command_path} --ssh-wait 3m")
 
     def propose(_: Context, droplet: Droplet, there: CloudDroplet) -> Proposal:
         return droplet_plan.reboot(there, droplet.name, back_of(droplet, back))
@@ -97,7 +97,7 @@ def power_cycle(
     from opsctl.jobs import droplet_plan
 
     context = Context(ctx, stack=stack, droplets=droplets, yes=yes, verbose=verbose, wait=wait)
-    back = seconds(ssh_wait, "--ssh-wait")
+    back = seconds(ssh_wait, "--ssh-wait", f"{ctx.command_path} --ssh-wait 3m")
 
     def propose(_: Context, droplet: Droplet, there: CloudDroplet) -> Proposal:
         return droplet_plan.power_cycle(there, droplet.name, back_of(droplet, back))
@@ -118,7 +118,7 @@ def power_on(
     from opsctl.jobs import droplet_plan
 
     context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose)
-    back = seconds(ssh_wait, "--ssh-wait")
+    back = seconds(ssh_wait, "--ssh-wait", f"{ctx.command_path} --ssh-wait 3m")
 
     def propose(_: Context, droplet: Droplet, there: CloudDroplet) -> Proposal:
         return droplet_plan.power_on(there, droplet.name, back_of(droplet, back))
@@ -153,9 +153,10 @@ def snapshot(
     from opsctl.jobs import droplet_plan
 
     context = Context(ctx, stack=stack, droplets=droplets, yes=yes, verbose=verbose)
-    age = None if keep is None else seconds(keep, "--keep")
+    age = None if keep is None else seconds(keep, "--keep", "opsctl droplet snapshot --keep 7d")
     if age is not None and age < 60:
-        raise UsageError("--keep wants at least a minute", why=f"{keep} would keep none", next="--keep 7d")
+        again = "opsctl droplet snapshot --keep 7d"
+        raise UsageError("--keep wants at least a minute", why=f"{keep} would keep none", next=again)
 
     def propose(context: Context, droplet: Droplet, there: CloudDroplet) -> Proposal:
         cloud = context.cloud(droplet)
@@ -191,7 +192,7 @@ def resize(
     from opsctl.jobs import droplet_plan
 
     context = Context(ctx, stack=stack, droplets=droplets, yes=yes, verbose=verbose, wait=wait)
-    back = seconds(ssh_wait, "--ssh-wait")
+    back = seconds(ssh_wait, "--ssh-wait", f"{ctx.command_path} {size} --ssh-wait 5m")
 
     def propose(context: Context, droplet: Droplet, there: CloudDroplet) -> Proposal:
         offers = context.cloud(droplet).sizes(cancel=context.cancel)
@@ -201,14 +202,17 @@ def resize(
     raise typer.Exit(code)
 
 
-def seconds(text: str, option: str) -> float:
-    """The seconds of an option. Raises UsageError."""
+def seconds(text: str, option: str, example: str) -> float:
+    """The seconds of an option; `example` is a command that would be right, the duration last. Raises UsageError."""
     from opsctl.model.units import parse_duration
 
     try:
         return parse_duration(float(text) if text.replace(".", "", 1).isdigit() else text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}", next=f"{option} 3m") from None
+    except ValueError:
+        like = example.rpartition(" ")[2]
+        raise UsageError(
+            f"{option}: {text!r} is not a duration", why=f"it is written like {like}", next=example
+        ) from None
 
 
 def back_of(droplet: Droplet, wanted: float) -> float:
