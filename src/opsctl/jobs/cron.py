@@ -70,14 +70,16 @@ def install(call: Call, names: Sequence[str], token: Callable[[], Secret]) -> Dr
     """
     jobs = cron_jobs.chosen(names)
     facts = cron_read.read(call.host, cancel=call.cancel)
-    cron_read.check_installed(facts, call.droplet.name)
     if not facts.scheduler:
+        host = "" if cron_read.has_opsctl(facts) else f"opsctl host install -d {call.droplet.name}   # then "
+        also = ", and opsctl is not installed there either" if host else ""
         raise OpsError(
             f"nothing on {call.droplet.name} could run a job",
-            why="there is neither systemd nor cron (/etc/cron.d)",
-            next="on the droplet: apt-get install cron   (or run a job now: opsctl cron run heal)",
+            why=f"there is neither systemd nor cron (/etc/cron.d){also}",
+            next=f"{host or 'opsctl cron run heal   # a job now, or '}apt-get install cron on the droplet",
             code="no-scheduler",
         )
+    cron_read.check_installed(facts, call.droplet.name)
     _check_provider(jobs, call.droplet)
     name = _name_there(call.droplet.name)
     texts, timers = wanted(facts, jobs, name)
@@ -177,7 +179,7 @@ def _check_provider(jobs: Sequence[CronJob], droplet: Droplet) -> None:
         raise ConfigError(
             f"the stack file does not say with whom {droplet.name} is rented",
             why="the job snapshot asks the provider",
-            next="write `provider: {digitalocean: NUMBER}` at the droplet; the number: opsctl droplet list",
+            next="opsctl droplet list   # the number, for `provider: {digitalocean: NUMBER}` at the droplet",
         )
 
 

@@ -119,9 +119,14 @@ def _words(facts: CronFacts, jobs: list[CronState], droplet: str) -> list[str]:
     return notes
 
 
+def has_opsctl(facts: CronFacts) -> bool:
+    """Whether there is an opsctl on the droplet that a job could run."""
+    return LINK in facts.host.files and CONFIG in facts.host.files
+
+
 def check_installed(facts: CronFacts, droplet: str) -> None:
     """Raise OpsError where there is no opsctl on the droplet that a job could run."""
-    if LINK not in facts.host.files or CONFIG not in facts.host.files:
+    if not has_opsctl(facts):
         raise OpsError(
             f"opsctl is not installed on {droplet}",
             why=f"a job runs {LINK} with the stack file in {FOLDER}",
