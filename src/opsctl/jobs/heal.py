@@ -51,7 +51,7 @@ def heal(call: Call) -> DropletResult[Changed]:
         error = GateFailed(
             f"{', '.join(lost)}: given up",
             why=f"started again {heal_plan.LIMIT} times within an hour, and still not well",
-            next=f"opsctl why {lost[0]}   (then: opsctl restart {lost[0]})",
+            next=f"opsctl why {lost[0]}   # then: opsctl restart {lost[0]}",
             code="given-up",
         )
         return DropletResult(done.name, done.result, error.info, ExitCode.GATE)

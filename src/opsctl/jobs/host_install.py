@@ -37,7 +37,7 @@ def target_of(found: HostFacts, droplet: str) -> Target:
     raise StepFailed(
         f"opsctl cannot run on {droplet}: it needs Python 3.11 or later there",
         why=f"found: {have}",
-        next="on the droplet: apt-get install python3   (Debian 12, Ubuntu 24.04 or later bring a new enough one)",
+        next="apt-get install python3   # on the droplet; Debian 12, Ubuntu 24.04 or later bring a new enough one",
         code="python-too-old",
     )
 
@@ -184,6 +184,6 @@ def _check_room(found: HostFacts, bundle: Bundle, droplet: str) -> None:
         raise StepFailed(
             f"there is no room for opsctl on {droplet}",
             why=f"{show_size(found.free)} are free in {APP}, and {show_size(_ROOM * bundle.size)} are needed",
-            next="on the droplet: docker system df; du -xh --max-depth=2 / | sort -h | tail",
+            next="docker system df; du -xh --max-depth=2 / | sort -h | tail   # on the droplet",
             code="no-room",
         )

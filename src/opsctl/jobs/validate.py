@@ -34,7 +34,7 @@ def chosen(stack: Stack, names: Sequence[str]) -> tuple[Probe, ...]:
         raise ConfigError(
             "the stack file has no probes",
             why="`probes:` names what to ask, and what passes",
-            next="opsctl config show   (docs/observability.md has examples)",
+            next="opsctl config show   # docs/observability.md has examples",
             path=stack.path,
         )
     unknown = [name for name in names if name not in stack.probes]

@@ -75,7 +75,7 @@ def ask(folder: Path, port: int, method: str, path: str, body: Any = None, *, ti
         raise UnreachableError(
             "the cloud's stand-in does not answer",
             why=f"{type(error).__name__}: {error}",
-            next=f"opsctl sandbox up --name {folder.name}   (mends it)",
+            next=f"opsctl sandbox up --name {folder.name}   # mends it",
         ) from None
     finally:
         connection.close()
