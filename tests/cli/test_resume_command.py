@@ -62,12 +62,18 @@ def test_a_killed_run_is_compared_with_what_is_there(stack: Small) -> None:
     words = last_line(other.stderr)
     assert words[:4] == ["startup", "--phase", "2", "--resume"]
     stack.droplet.sh("docker stop -t 1 t-good-1")
+    bare = stack.opsctl("startup", "--resume", "--dry-run")
+    assert f"goes on with  opsctl startup --phase 2 --dry-run --resume {words[4]}" in bare.stderr
+    another = stack.opsctl("stop", "--yes", "--resume", words[4])
+    assert another.returncode == 2 and "was `opsctl startup`, not `opsctl stop`" in another.stderr
     looked = stack.opsctl(*words, "--dry-run")
     assert "abandoned" in looked.stdout and "done then, and not so any more: start good" in looked.stdout
     unknown = stack.opsctl("startup", "--phase", "2", "--resume", "20200101T000000-abcdef")
     assert unknown.returncode == 2 and "has no run 20200101T000000-abcdef" in unknown.stderr
     stack.services("good", "good2: " + DEFAULT.replace("phase: 1", "phase: 2"))
     assert stack.opsctl(*words).returncode == 0 and stack.state("good") == "running"
+    over = stack.opsctl(*words)
+    assert over.returncode == 0 and "everything is done" in over.stderr
 
 
 def test_an_interrupt_says_how_to_go_on(stack: Small) -> None:

@@ -15,6 +15,7 @@ from opsctl import __version__
 from opsctl.cli import commands
 from opsctl.cli.context import Context, Session
 from opsctl.cli.output import finish
+from opsctl.cli.process import CalledAs
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ExitCode
 from opsctl.model.result import DropletResult
@@ -149,6 +150,8 @@ def call_of(
     """
     run_id = run_id or context.run_id
 
+    unfinished = _unfinished(context, session) if context.resume else None
+
     def read() -> DropletFacts:
         return session.engine.facts(cancel=session.cancel)
 
@@ -157,7 +160,6 @@ def call_of(
     from opsctl.jobs.call import Call
     from opsctl.spine.audit import Actor, Entry
 
-    unfinished = _unfinished(context, session) if context.resume else None
     started = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     return Call(
         host=session.host,
@@ -189,18 +191,26 @@ def call_of(
 
 def _unfinished(context: Context, session: Session) -> Unfinished:
     from opsctl.jobs.call import STATE_DIR
-    from opsctl.jobs.resume import find
+    from opsctl.jobs.resume import OtherOptions, adopted, find
 
-    return find(
-        session.reads,
-        wanted=context.resume or "",
-        name=context.name,
-        command=context.command_line,
-        droplet=session.droplet.name,
-        state_dir=STATE_DIR,
-        many=len(context.droplets(reading=False)) > 1,
-        cancel=session.cancel,
-    )
+    many = len(context.droplets(reading=False)) > 1
+    try:
+        return find(
+            session.reads,
+            wanted=context.resume or "",
+            name=context.name,
+            command=context.command_line,
+            droplet=session.droplet.name,
+            state_dir=STATE_DIR,
+            many=many,
+            cancel=session.cancel,
+        )
+    except OtherOptions as other:
+        # Where no options are given, those of the run are meant.
+        argv = None if many else adopted(context.process.argv, context.name, other.run)
+        if argv is None:
+            raise
+        raise CalledAs(argv) from None
 
 
 def _opsctl(words: tuple[str, ...], session: Session, run_id: str, cancel: Cancel) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import Annotated, NoReturn
 
@@ -10,7 +11,7 @@ import typer
 
 from opsctl import __version__
 from opsctl.cli import commands
-from opsctl.cli.process import Process, signals
+from opsctl.cli.process import CalledAs, Process, signals
 from opsctl.model.errors import ErrorInfo, ExitCode, Interrupted, OpsError, UsageError, left_out
 
 _EPILOG = (
@@ -90,7 +91,17 @@ def _guarded(process: Process) -> int:
 
 
 def _call(app: typer.Typer, process: Process) -> int | None:
-    """Let typer parse and call. With --json it does not print its complaints: they are a document like any other."""
+    """Let typer parse and call; once more where a bare `--resume` has found what is to be gone on with."""
+    try:
+        return _once(app, process)
+    except CalledAs as found:
+        process.argv = found.argv
+        sys.stderr.write(f"goes on with  {process.redact(shlex.join(['opsctl', *found.argv]))}\n")
+        return _once(app, process)
+
+
+def _once(app: typer.Typer, process: Process) -> int | None:
+    """With --json typer does not print its complaints: they are a document like any other."""
     argv = with_last(process.argv)
     if not process.as_json:
         outcome: int | None = app(args=argv, prog_name="opsctl", standalone_mode=True, obj=process)
@@ -123,7 +134,18 @@ def with_last(argv: tuple[str, ...]) -> list[str]:
             return [*words, *argv[number + 1 :]]
         if word == "--resume" and not is_run_id(next(iter(argv[number + 1 :]), "")):
             words.append(LAST)
+            _check_run(argv[:1], next(iter(argv[number + 1 :]), "-"))
     return words
+
+
+def _check_run(command: tuple[str, ...], word: str) -> None:
+    # Other commands have arguments of their own, and this would be one.
+    if command in (("startup",), ("deploy",)) and not word.startswith("-"):
+        raise UsageError(
+            f"{word!r} is no run id",
+            why="a run id looks like 20261120T185312-3f9a1c; --resume without one means the last run",
+            next="opsctl audit",
+        )
 
 
 def _bug(process: Process, error: Exception) -> int:

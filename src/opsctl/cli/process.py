@@ -33,6 +33,14 @@ class Process:
         return "--json" in self.argv
 
 
+class CalledAs(Exception):
+    """No error: a bare `--resume` has found how its run was called, and so the command is called again."""
+
+    def __init__(self, argv: tuple[str, ...]) -> None:
+        super().__init__(*argv)
+        self.argv = argv
+
+
 @contextmanager
 def question(process: Process) -> Iterator[None]:
     """While a question waits for its answer: the first signal ends it. Raises Interrupted."""

@@ -21,6 +21,7 @@ _TIMEOUT = 20.0  # s
 _LINES = 20_000
 _GOOD = ("done", "changed", "unchanged")
 _ALWAYS = ("memory", "gate", "settle", "keep")  # kinds that are looked at anew each time, whatever was before
+RESUMABLE = ("deploy", "restart", "rollback", "startup", "stop")  # the commands that have `--resume`
 _PLAIN = {"--json", "--dry-run", "--yes", "-y", "-v", "-vv", "-vvv", "--verbose"}
 _VALUED = {"--resume", "--wait", "--stack", "-d", "--droplet", "--confirm"}
 
@@ -32,6 +33,19 @@ class Unfinished:
     run: AuditRun | None
     steps: tuple[JournalStep, ...] = ()
     reason: str = ""  # why there is none
+    finished: str = ""  # the run that brought it to its end: a later one of the same, or itself
+
+
+class OtherOptions(UsageError):
+    """The run was called with other options; `run` is that run."""
+
+    def __init__(self, run: AuditRun) -> None:
+        super().__init__(
+            f"run {run.run} was called with other options",
+            why=f"it was: {run.command}",
+            next=resuming(_plainly(run.command), run.run),
+        )
+        self.run = run
 
 
 def without_resume(command: str) -> str:
@@ -63,6 +77,25 @@ def is_run_id(word: str) -> bool:
 
 def meaning(command: str) -> Counter[str]:
     """The words of a command line that say what is to be done: not where, how loud, or whether to wait."""
+    return Counter(_wanted(command))
+
+
+def adopted(argv: Sequence[str], name: str, run: AuditRun) -> tuple[str, ...] | None:
+    """The arguments that go on with a run as it was called, where these say nothing else; None where they do."""
+    command, words = _plainly(run.command), name.split()
+    here = shlex.split(without_resume(shlex.join(["opsctl", *argv])))[1:]
+    said_more = here[: len(words)] != words or _wanted(shlex.join(["opsctl", *here])) != ["opsctl", *words]
+    if run.name != name or said_more or "***" in command:
+        return None
+    return (*_wanted(command)[1:], *here[len(words) :], "--resume", run.run)
+
+
+def _plainly(command: str) -> str:
+    # "opsctl deploy   (rolling back)": what is in brackets is for the audit.
+    return command.partition("   (")[0]
+
+
+def _wanted(command: str) -> list[str]:
     words = [part for word in shlex.split(command) for part in (word.split("=", 1) if word[:2] == "--" else [word])]
     kept, skip = list[str](), False
     for number, word in enumerate(words):
@@ -74,7 +107,7 @@ def meaning(command: str) -> Counter[str]:
             skip = True
         elif word not in _PLAIN:
             kept.append(word)
-    return Counter(kept)
+    return kept
 
 
 def find(
@@ -82,7 +115,7 @@ def find(
 ) -> Unfinished:
     """The run that is gone on with: `wanted`, or the last one of this command that did not end well.
 
-    Raises UsageError where there is none, or where it was called with other options.
+    Raises UsageError where there is none, OtherOptions where it was called with others.
     """
     answer = shell.run(records.read(state_dir, _LINES), cancel=cancel, timeout=_TIMEOUT)
     if answer.code != 0:
@@ -91,7 +124,14 @@ def find(
     run = _named(every, wanted, name, command, droplet, many) if wanted != LAST else _last(every, name, command, many)
     if isinstance(run, str):
         return Unfinished(None, reason=run)
-    return Unfinished(run, journal(shell, state_dir, run.run, cancel=cancel))
+    return Unfinished(run, journal(shell, state_dir, run.run, cancel=cancel), finished=_finished(every, run))
+
+
+def _finished(every: Sequence[AuditRun], run: AuditRun) -> str:
+    """The run that did all that was asked for then; "" where none has."""
+    same = [each for each in every if each.name == run.name and not each.under and each.at >= run.at]
+    done = [each.run for each in same if each.outcome == "done" and meaning(each.command) == meaning(run.command)]
+    return done[-1] if done else ""
 
 
 def _named(every: Sequence[AuditRun], wanted: str, name: str, command: str, droplet: str, many: bool) -> AuditRun | str:
@@ -132,12 +172,15 @@ def _last(every: Sequence[AuditRun], name: str, command: str, many: bool) -> Aud
 
 def _same(run: AuditRun, name: str, command: str) -> None:
     """Another plan would be another run: what is resumed is what was asked for then."""
-    if run.name != name or meaning(run.command) != meaning(command):
+    if run.name != name:
+        was = _plainly(run.command)
         raise UsageError(
-            f"run {run.run} was called with other options",
+            f"run {run.run} was `opsctl {run.name}`, not `opsctl {name}`" if run.name else f"run {run.run} was another",
             why=f"it was: {run.command}",
-            next=resuming(run.command, run.run),
+            next=resuming(was, run.run) if run.name in RESUMABLE else was,
         )
+    if meaning(_plainly(run.command)) != meaning(command):
+        raise OtherOptions(run)
 
 
 def compare(found: Unfinished, plan: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -152,8 +195,14 @@ def compare(found: Unfinished, plan: Sequence[Mapping[str, Any]]) -> tuple[str, 
     left = {_key(step) for step in todo}
     was = {(step.id, step.title): step for step in found.steps}  # `create` may mean other containers by now
     lines = []
-    if not todo:
+    if found.finished and all(step["action"]["kind"] in _ALWAYS for step in todo):
+        by = "it ended well" if found.finished == run.run else f"run {found.finished} did the rest"
+        lines.append(f"{head}: everything is done: {by}, and nothing of it is to be changed now")
+    elif not todo:
         lines.append(f"{head}: nothing is left of it, all of it is so already")
+    elif all(step["action"]["kind"] in _ALWAYS for step in todo):
+        looks = next((step for step in todo if not _only_looks(step, was.get(_key(step)))), todo[-1])
+        lines.append(f"{head}: everything is done but to look at it again, as with: {looks['title']}")
     else:
         done = [key for key, step in was.items() if step.ended in _GOOD and key not in left]
         so_far = f"{len(done)} of {len(was)} steps are done" if was else "it wrote no journal"
