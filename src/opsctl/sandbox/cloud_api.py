@@ -13,7 +13,7 @@ from opsctl.sandbox.cloud_actions import Actions
 from opsctl.sandbox.cloud_dns import Domains
 from opsctl.sandbox.cloud_shapes import Refused, action_shape, droplet_id, droplet_shape, page, snapshot_shape
 from opsctl.sandbox.cloud_sizes import SIZES, region_shape, size_shape
-from opsctl.sandbox.cloud_state import State, now
+from opsctl.sandbox.cloud_state import State, now, stamp
 from opsctl.sandbox.kinds import Spec
 
 _LIMIT = 25
@@ -120,7 +120,7 @@ class Api:
     def _rented(self, spec: Spec) -> dict[str, Any]:
         if spec.name not in self._state.droplets:
             with self._state.change() as state:
-                state.droplets[spec.name] = {"created_at": now(), "tags": ["opsctl-sandbox"]}
+                state.droplets[spec.name] = {"created_at": _made(spec), "tags": ["opsctl-sandbox"]}
         return self._state.droplets[spec.name]
 
     def _shape(self, spec: Spec) -> dict[str, Any]:
@@ -245,6 +245,12 @@ class Api:
         with self._state.change() as state:
             state.snapshots.append(made | {"tags": list(request.body.get("tags") or [])})
         return 201, {"snapshot": made}
+
+
+def _made(spec: Spec) -> str:
+    """When the droplet was made: nothing in its folder is older, whatever was written there since."""
+    times = [each.stat().st_mtime for each in spec.folder.iterdir()] if spec.folder.is_dir() else []
+    return stamp(min(times)) if times else now()
 
 
 def _page(request: Request, name: str, every: list[dict[str, Any]]) -> dict[str, Any]:

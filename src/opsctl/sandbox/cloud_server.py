@@ -45,6 +45,7 @@ class Server(ThreadingMixIn, HTTPServer):
 
     def __init__(self, sandbox: str, port: int, folder: Path) -> None:
         super().__init__(("127.0.0.1", port), Handler)
+        self.build = cloud.build()  # what this process is made of, whatever the files say later
         self.token = (folder.parent / cloud.TOKEN).read_text().strip()
         self.state = State(folder / "state.json")
         self.api = Api(sandbox, self.state, lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201
@@ -127,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
         """What only the sandbox has: faults to switch, requests to look at, and which code this is."""
         state = self.server.state
         if path == "/sandbox/about":
-            return 200, {"build": cloud.build(), "pid": os.getpid()}
+            return 200, {"build": self.server.build, "pid": os.getpid()}
         if path == "/sandbox/requests":
             return 200, {"requests": list(self.server.seen)}
         if path != "/sandbox/faults":
