@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from opsctl.docker.release_list import parse_releases
-from opsctl.jobs.deploy_diff import changes
+from opsctl.jobs.deploy_diff import changes, drifted
 from opsctl.jobs.deploy_order import in_order, proved_last
 from opsctl.jobs.deploy_source import folder_of, pushed
 from opsctl.jobs.env_text import check_name, names, quoted, with_value, without
@@ -201,3 +201,9 @@ def test_what_stays_is_asked_after_what_changes_but_never_in_a_circle() -> None:
     assert found["gate:beside"] == ("gate:new",) and found["gate:later"] == ("gate:new",)
     ordered = [step.id for step in in_order(proved_last(steps, lambda _: False))]
     assert ordered.index("gate:beside") > ordered.index("gate:new") > ordered.index("start:new")
+
+
+def test_what_a_container_runs_with_is_compared_by_name_and_what_its_image_brings_is_nobodys_change() -> None:
+    running = {"PATH": "/bin", "OLD": "1", "SAME": "a$b", "KEY": "one"}
+    new = {"environment": {"SAME": "a$$b", "KEY": "two", "NEW": "x", "UNSET": None}}
+    assert drifted(running, {"PATH"}, new) == ("env +NEW", "env -OLD", "env ~KEY")

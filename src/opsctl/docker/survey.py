@@ -110,6 +110,7 @@ def parse_survey(droplet: Droplet, source: Source, output: str) -> tuple[Survey,
         images={normalised(ref): ident for ref, ident in _pairs(parts["images"])},
         volumes=dict(_volumes(parts["volumes"].text)),
         mounts={ident: tuple(json.loads(rest)) for ident, rest in _pairs(parts["mounts"])},
+        envs=_environments(parts["envs"].text) if "envs" in parts else {},
         releases=releases,
         interpolates=interpolating(call),
         checkout=_checkout(parts["git"].text) if "git" in parts else None,
@@ -169,6 +170,21 @@ def _pairs(section: Section) -> list[tuple[str, str]]:
 def _volumes(text: str) -> list[tuple[str, Mapping[str, Any]]]:
     found = (json.loads(line) for line in text.splitlines() if line.startswith("{"))
     return [(each["Name"], each) for each in found]
+
+
+def _environments(text: str) -> dict[str, tuple[Mapping[str, str], frozenset[str]]]:
+    """Container id → what it runs with, and the names of what its image brings of that."""
+    rows = [line.split(" ", 2) for line in text.splitlines() if line.count(" ") >= 2 and line[-1] in "]l"]
+    read = {head: (image, json.loads(rest) or []) for head, image, rest in rows}
+    brought = {head: set(pairs) for head, (image, pairs) in read.items() if image == "image"}
+    return {
+        head: (
+            dict(pair.split("=", 1) for pair in pairs if "=" in pair),
+            frozenset(pair.partition("=")[0] for pair in pairs if pair in brought.get(image, ())),
+        )
+        for head, (image, pairs) in read.items()
+        if image != "image"
+    }
 
 
 def _files(text: str, call: ComposeCall, envs: tuple[str, ...]) -> list[StagedFile]:

@@ -76,12 +76,21 @@ files() {
 }
 images() { docker image ls -a --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}'; }
 volumes() { docker volume ls -q | xargs -r docker volume inspect --format '{{json .}}'; }
+# What each container runs with, and what its image brings along.
+envs() {
+  local row id image
+  docker ps -aq --no-trunc --filter label=com.docker.compose.project | xargs -r docker container inspect \
+    --format '{{.Id}} {{.Image}} {{json .Config.Env}}' >"$stage/envs"
+  cat "$stage/envs"
+  while read -r id image row; do printf '%s\n' "$image"; done <"$stage/envs" | sort -u |
+    xargs -r docker image inspect --format '{{.Id}} image {{json .Config.Env}}' 2>/dev/null
+}
 mounts() { docker ps -aq --no-trunc --filter label=com.docker.compose.project | xargs -r docker container inspect --format '{{.Id}} {{json .Mounts}}'; }
 if [ "${#words[@]}" -gt 0 ]; then
   exec 20< <(part old docker compose "${words[@]}" config --format json)
   exec 21< <(part oldraw docker compose "${words[@]}" config --no-interpolate --no-normalize --format json)
 fi
-exec 22< <(part images images) 23< <(part volumes volumes) 24< <(part mounts mounts)
+exec 22< <(part images images) 23< <(part volumes volumes) 24< <(part mounts mounts) 25< <(part envs envs)
 [ -z "$ref" ] || (part git stage_git)
 [ -z "$release" ] || part back stage_release
 [ "$fetch" != push ] || part push stage_tar
@@ -103,6 +112,6 @@ if [ "${#over[@]}" -gt 0 ]; then
 else
   part after bash -c "$inner" inner "$facts" "$@"
 fi
-for fd in 22 23 24; do cat <&"$fd"; done
+for fd in 22 23 24 25; do cat <&"$fd"; done
 [ "${#words[@]}" -eq 0 ] || { cat <&20; cat <&21; }
 exit 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from opsctl.model.units import parse_size, show_size
@@ -44,6 +44,17 @@ def _environment(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     said = [f"env +{name}" for name in after if name not in before]
     said += [f"env -{name}" for name in before if name not in after]
     return said + [f"env ~{name}" for name in after if name in before and before[name] != after[name]]
+
+
+def drifted(running: Mapping[str, str], brought: Collection[str], body: Mapping[str, Any]) -> tuple[str, ...]:
+    """What differs between the variables that a container runs with, some `brought` by its image, and the new ones."""
+    environment = body.get("environment") or {}
+    if not isinstance(environment, Mapping):
+        return ()
+    wanted = {name: str(value).replace("$$", "$") for name, value in environment.items() if value is not None}
+    said = [f"env +{name}" for name in wanted if name not in running]
+    said += [f"env -{name}" for name in running if name not in wanted and name not in brought]
+    return (*said, *[f"env ~{name}" for name in wanted if name in running and running[name] != wanted[name]])
 
 
 def _limits(body: Mapping[str, Any]) -> Mapping[str, Any]:

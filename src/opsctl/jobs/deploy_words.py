@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from opsctl.jobs.deploy_diff import changes
+from opsctl.jobs.deploy_diff import changes, drifted
 from opsctl.jobs.deploy_drift import orphans
 from opsctl.model.deploy import Release, ServiceDiff, Source, Survey
 
@@ -30,6 +30,10 @@ def diffs(
     found = []
     for name in dict.fromkeys([*new, *old, *sorted(left)]):
         words = changes(old.get(name), new.get(name))
+        container = survey.facts.of(name)
+        if name in recreate and container is not None and container.id in survey.envs:
+            more = drifted(*survey.envs[container.id], new.get(name) or {})
+            words = (*words, *[each for each in more if each not in words])
         if name in recreate:
             found.append(ServiceDiff(name, "recreate", recreate[name], words))
         elif name in restart:

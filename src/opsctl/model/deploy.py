@@ -130,6 +130,8 @@ class Survey:
     releases: tuple[Release, ...]
     checkout: Checkout | None = None
     half: HalfMade = field(default_factory=HalfMade)
+    # container id → what it runs with, and the names of what its image brings of that
+    envs: Mapping[str, tuple[Mapping[str, str], frozenset[str]]] = field(default_factory=dict, repr=False)
     interpolates: tuple[str, ...] = ()  # the env files whose values compose puts into the compose file
 
 
