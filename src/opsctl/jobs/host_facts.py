@@ -51,6 +51,8 @@ at versions
 for each in "$app"/*; do [ -L "$each" ] || [ ! -f "$each/pyvenv.cfg" ] || printf '%s\n' "${each##*/}"; done
 at size; du -sk -- "$app" 2>/dev/null
 at count; [ ! -d "$app" ] || find "$app" -xdev ! -type d | wc -l
+at carried; [ ! -d "$app/current/lib" ] || find "$app/current/lib" -name __pycache__ -prune -o -type f -printf '%s\n' |
+  awk '{ sum += $1 } END { printf "%d %d\n", NR, sum }'
 at link; readlink -- "$link"
 at answers; [ ! -x "$app/current/bin/opsctl" ] || timeout 30 "$app/current/bin/opsctl" --version 2>&1 | tail -n 1
 at files
@@ -110,6 +112,7 @@ class HostFacts:
     versions: tuple[str, ...]
     size: int
     count: int
+    carried: tuple[int, int]  # files of the one in use and their size, without what Python compiled
     link: str
     answers: str  # what the one in use says of its version, "" where it says nothing
     files: Mapping[str, Placed]
@@ -154,6 +157,7 @@ def parse(text: str) -> HostFacts:
         versions=tuple(found.get("versions", "").split()),
         size=int((first.get("size") or "0").split()[0]) * 1024,
         count=int(first.get("count") or 0),
+        carried=_pair(first.get("carried", "")),
         link=first.get("link", ""),
         answers=first.get("answers", ""),
         files=MappingProxyType({each.path: each for each in placed}),
@@ -178,6 +182,11 @@ def _target(words: list[str]) -> Target | None:
 def _numbers(text: str) -> tuple[int, int]:
     parts = [int(part) for part in text.split(".")[:2] if part.isdigit()]
     return (parts[0], parts[1]) if len(parts) == 2 else (0, 0)
+
+
+def _pair(text: str) -> tuple[int, int]:
+    words = [int(word) for word in text.split() if word.isdigit()]
+    return (words[0], words[1]) if len(words) == 2 else (0, 0)
 
 
 def _placed(line: str) -> Placed:

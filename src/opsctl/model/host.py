@@ -39,7 +39,8 @@ class HostStatus:
     files: tuple[HostFile, ...]
     units: tuple[HostUnit, ...]
     size: int
-    count: int  # files in the app's folder
+    count: int  # files, and their size, as they were carried over
+    disk: int  # what the app's folder takes, with what Python compiled
     boot: str  # replay or docker
     up: tuple[str, ...]  # what is brought up after a boot
     policies: Mapping[str, str]  # service → the restart policy it had before

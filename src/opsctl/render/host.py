@@ -32,7 +32,7 @@ def print_host(droplet: str, status: HostStatus, *, redact: Callable[[str], str]
 def _facts(status: HostStatus) -> list[tuple[str, str]]:
     facts = [("python", status.python)]
     if status.installed:
-        facts.append(("app", f"{status.app or 'none in use'}: {status.count} files, {show_size(status.size)}"))
+        facts.append(("app", f"{status.app or 'none in use'}: {_measure(status)}"))
     facts += [("file", f"{each.path}  ({each.mode}, {show_size(each.size)})") for each in status.files]
     facts += [("unit", f"{each.name}  {each.enabled}, {each.active}") for each in status.units]
     if status.boot == "replay":
@@ -46,9 +46,15 @@ def _facts(status: HostStatus) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
+def _measure(status: HostStatus) -> str:
+    compiled = f"; {show_size(status.disk)} on disk, with what Python compiled"
+    return f"{status.count} files, {show_size(status.size)}{compiled if status.disk else ''}"
+
+
 def print_host_changed(droplet: str, changed: HostChanged, *, redact: Callable[[str], str], many: bool = False) -> None:
     """Write what was put there or removed, or would be, to stdout."""
     console = Console(highlight=False)
+    console.soft_wrap = not console.is_terminal  # on a terminal words wrap; what reads it gets whole lines
     if many:
         console.print(Text(droplet, style="bold"))
     steps = changed.plan["steps"]
@@ -56,15 +62,15 @@ def print_host_changed(droplet: str, changed: HostChanged, *, redact: Callable[[
         for step in changed.run.steps:
             took = show_duration(step.seconds) if step.seconds >= 0.05 else ""
             word = Text(f"{step.outcome.value:<10}", style=_STYLES[step.outcome])
-            console.print(Text.assemble(word, redact(step.title), (f"  {took}", "dim")), soft_wrap=True)
+            console.print(Text.assemble(word, redact(step.title), (f"  {took}", "dim")))
     else:
         for step in steps:
-            console.print(Text(redact(step["title"])), soft_wrap=True)
+            console.print(Text(redact(step["title"])))
     removing = changed.plan["command"] == "host remove"
     if removing and (changed.dry_run or not steps):
         _listed(console, changed)
     for note in changed.notes:
-        console.print(Text(f"note: {redact(note)}", style="yellow"), soft_wrap=True)
+        console.print(Text(f"note: {redact(note)}", style="yellow"))
     if changed.dry_run:
         text = f"plan {changed.plan['id']}: nothing was changed (dry run)" if steps else "nothing to do"
         console.print(Text(text, style="bold"))
@@ -74,16 +80,15 @@ def print_host_changed(droplet: str, changed: HostChanged, *, redact: Callable[[
 
 def _listed(console: Console, changed: HostChanged) -> None:
     for each in changed.files:
-        console.print(Text(f"  file  {each.path}  ({each.mode}, {show_size(each.size)})"), soft_wrap=True)
+        console.print(Text(f"  file  {each.path}  ({each.mode}, {show_size(each.size)})"))
     for unit in changed.units:
-        console.print(Text(f"  unit  {unit}"), soft_wrap=True)
+        console.print(Text(f"  unit  {unit}"))
     for folder in (each for step in changed.plan["steps"] for each in step["action"].get("folders", ())):
-        console.print(Text(f"  all of {folder}"), soft_wrap=True)
+        console.print(Text(f"  all of {folder}"))
     if changed.kept:
         console.print(
             Text(
                 f"  stays, for it says who did what, or came without an installation: {', '.join(changed.kept)}",
                 style="dim",
-            ),
-            soft_wrap=True,
+            )
         )
