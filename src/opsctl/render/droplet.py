@@ -137,17 +137,18 @@ def print_sizes(name: str, offered: Offered) -> None:
 
 def print_advice(name: str, advice: SizeAdvice) -> None:
     """Write each rule and what follows."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
+    console.soft_wrap = not console.is_terminal
     console.print(Text.assemble((name, "bold"), f"  {advice.size}, {money(advice.price)}"))
     for rule in advice.rules:
         _rule(console, rule)
     console.print(Text(f"\n{advice.verdict}", style="bold"))
     if advice.command:
-        console.print(Text(f"  {advice.command}"))
+        console.print(Text(f"  {advice.command}"), soft_wrap=True)
 
 
 def _rule(console: Console, rule: Advice) -> None:
-    mark, style = {True: ("!", "bold yellow"), False: ("✓", "green"), None: ("?", "dim")}[rule.speaks]
-    console.print(Text.assemble("  ", (mark, style), f" {rule.rule}: ", (rule.text, "dim")))
+    word, style = {True: ("yes", "bold yellow"), False: ("no", "green"), None: ("not known", "dim")}[rule.speaks]
+    console.print(Text.assemble("  ", f"{rule.rule}? ", (word, style), (f": {rule.text}", "dim")))
     if rule.missing:
         console.print(Text(f"      {rule.missing}", style="dim"))

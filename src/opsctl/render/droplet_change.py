@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,9 +24,16 @@ _MARKS = {
 }
 
 
+def _console(*, stderr: bool = False) -> Console:
+    """One that wraps at words on a terminal, and leaves lines whole for what reads them."""
+    console = Console(stderr=stderr, highlight=False)
+    console.soft_wrap = not console.is_terminal
+    return console
+
+
 def print_proposal(name: str, costs: Sequence[Cost], notes: Sequence[str], *, redact: Callable[[str], str]) -> None:
     """Write to stderr what it costs, before the question."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = _console(stderr=True)
     if costs or notes:
         console.print(Text(name, style="bold"))
     _costs(console, costs)
@@ -45,7 +53,7 @@ def _costs(console: Console, costs: Sequence[Cost]) -> None:
 
 def print_steps(plan: Mapping[str, Any], notes: Sequence[str], *, redact: Callable[[str], str]) -> None:
     """Write to stderr what would be done."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = _console(stderr=True)
     for step in plan["steps"]:
         console.print(Text(f"  {redact(step['title'])}"))
     for note in notes:
@@ -54,7 +62,7 @@ def print_steps(plan: Mapping[str, Any], notes: Sequence[str], *, redact: Callab
 
 def print_changed(name: str, changed: CloudChanged, *, redact: Callable[[str], str], many: bool = False) -> None:
     """Write what was done, or would be."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console()
     if many:
         console.print(Text(name, style="bold"))
     if changed.dry_run:
@@ -78,7 +86,11 @@ def _plan(console: Console, changed: CloudChanged, redact: Callable[[str], str])
 
 
 def _run(console: Console, run: RunResult, redact: Callable[[str], str]) -> None:
+    # On a terminal what was done stands there already, as it went.
+    seen = console.is_terminal and sys.stderr.isatty()
     for step in run.steps:
+        if seen and step.outcome is not Outcome.SKIPPED:
+            continue
         took = f"  {show_duration(step.seconds)}" if step.seconds >= 0.05 else ""
         console.print(
             Text.assemble(
@@ -98,7 +110,7 @@ def _state(console: Console, changed: CloudChanged) -> None:
 
 def print_names(names: Names) -> None:
     """Write DNS records, and what could be put back."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console()
     made = table("name", "type", "value", ">TTL", "number")
     for each in sorted(names.records, key=lambda record: (record.domain, record.name, record.type, record.data)):
         made.add_row(each.host, each.type, _value(each), f"{each.ttl} s", str(each.id))
