@@ -34,6 +34,8 @@ def test_every_run_with_its_outcome_and_its_steps(droplet: Droplet) -> None:
     assert "1 older runs are not shown" in droplet.opsctl("audit", "--limit", "1").stdout
     assert len(runs(droplet.opsctl, "--since", "1h")) == 2
     assert runs(droplet.opsctl, "--since", "2099-01-01") == []
+    none = droplet.opsctl("audit", "--since", "2099-01-01").stdout
+    assert "no run since 2099-01-01 00:00:00Z; 2 older" in none
     shown = droplet.opsctl("audit", "--run", str(first["run"]))
     assert "start redis" in shown.stdout and "changed" in shown.stdout
     one = droplet.opsctl.json("audit", "--run", str(first["run"]))["droplets"][0]["result"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from opsctl.jobs.lease import holding
@@ -69,7 +69,7 @@ def audit(shell: Shell, droplet: str, wanted: Wanted, *, state_dir: str, cancel:
             next="opsctl audit",
         )
     steps = journal(shell, state_dir, report.runs[-1].run, cancel=cancel)
-    return DropletResult(droplet, AuditReport(report.runs, report.more, steps))
+    return DropletResult(droplet, replace(report, steps=steps))
 
 
 def merged(there: list[AuditRun], here: list[AuditRun]) -> list[AuditRun]:
@@ -87,10 +87,9 @@ def chosen(found: list[AuditRun], wanted: Wanted) -> AuditReport:
     ordered = sorted(found, key=lambda each: each.at)
     if wanted.run:
         ordered = [each for each in ordered if each.run.startswith(wanted.run)]
-    if wanted.since:
-        ordered = [each for each in ordered if each.at >= wanted.since]
-    kept = ordered[-wanted.limit :] if wanted.limit else ordered
-    return AuditReport(tuple(kept), more=len(ordered) - len(kept))
+    young = [each for each in ordered if each.at >= wanted.since]
+    kept = young[-wanted.limit :] if wanted.limit else young
+    return AuditReport(tuple(kept), more=len(young) - len(kept), since=wanted.since, before=len(ordered) - len(young))
 
 
 def journal(shell: Shell, state_dir: str, run: str, *, cancel: Cancel) -> tuple[JournalStep, ...]:

@@ -46,8 +46,13 @@ class JournalStep:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """The runs on a droplet, the oldest first; with `--run` that run's steps. `more` older runs were left out."""
+    """The runs on a droplet, the oldest first; with `--run` that run's steps. `more` older runs were left out.
+
+    `before` runs are older than the `since` that was asked for, and not counted in `more`.
+    """
 
     runs: tuple[AuditRun, ...]
     more: int = 0
     steps: tuple[JournalStep, ...] = ()
+    since: str = ""
+    before: int = 0

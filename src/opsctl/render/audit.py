@@ -27,7 +27,8 @@ def print_audit(droplet: str, report: AuditReport, *, one: bool, many: bool, red
     if many:
         console.print(Text(droplet, style="bold"))
     if not report.runs:
-        console.print(Text("nothing is in the audit", style="dim"))
+        older = f"no run since {_time(report.since)}; {report.before} older (without --since they are shown)"
+        console.print(Text(older if report.before else "nothing is in the audit", style="dim"), soft_wrap=True)
         return
     if one:
         for each in report.runs:
