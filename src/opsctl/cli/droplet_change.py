@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -269,10 +271,13 @@ def _shown(each: DropletResult[Proposal]) -> DropletResult[CloudChanged]:
 
 
 def _ask(context: Context, droplet: str, proposal: Proposal, confirmed: Sequence[str]) -> None:
+    question = proposal.question
+    if context.on_terminal:
+        question = textwrap.fill(question, max(40, shutil.get_terminal_size().columns - len(" [y/N]: ")))
     if proposal.by_name:
-        context.confirm_name(proposal.question, droplet, confirmed)
-    elif proposal.question:
-        context.confirm(proposal.question)
+        context.confirm_name(question, droplet, confirmed)
+    elif question:
+        context.confirm(question)
 
 
 def _one(context: Context, droplet: Droplet, proposal: Proposal, reporter: Reporter) -> DropletResult[CloudChanged]:
