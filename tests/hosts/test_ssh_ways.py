@@ -181,6 +181,8 @@ def test_a_proxy_command_that_fails_is_no_wait(sshd: Sshd, state: Path, config: 
 def test_a_refused_connection(state: Path) -> None:
     error = failure(Droplet("box", f"127.0.0.1:{free_port()}"), state)
     assert isinstance(error, UnreachableError) and error.info.code == "refused" and "ssh -v" in error.info.next
+    own = failure(Droplet("box", f"127.0.0.1:{free_port()}", key="/k/id", known_hosts="/k/known"), state)
+    assert "-i /k/id -o IdentitiesOnly=yes -o UserKnownHostsFile=/k/known" in own.info.next
 
 
 def test_an_unknown_name(state: Path) -> None:
@@ -191,7 +193,7 @@ def test_something_that_answers_and_says_nothing(state: Path, config: Callable[[
     with socket.create_server(("127.0.0.1", 0)) as silent:
         config("ConnectTimeout 1\n")
         error = failure(Droplet("box", f"127.0.0.1:{silent.getsockname()[1]}"), state)
-    assert error.info.code == "no-banner"
+    assert error.info.code == "no-banner" and "opsctl recover" in error.info.next
 
 
 def test_something_else_than_ssh(state: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import select
+import shlex
 import socket
 import subprocess
 import threading
@@ -57,7 +58,7 @@ def dial(target: Target, answers: Answers, cancel: Cancel, hops: int = 0) -> lis
                 raise UnreachableError(
                     f"{target.host} port {target.port} does not speak SSH with us",
                     why=f"{error} ({attempt + 1} tries)",
-                    next=_by_hand(target),
+                    next=f"{_by_hand(target)}\nopsctl recover --dry-run",
                     code="no-banner",
                 ) from error
     raise AssertionError
@@ -244,7 +245,16 @@ def _negotiate(transport: Transport, target: Target, bound: Cancel) -> None:
         raise UnreachableError(
             f"{target.login} and opsctl have no SSH algorithm in common", why=str(error), code="ssh-incompatible"
         )
-    raise _Flaky(str(error) or "it hung up before it had said who it is")
+    raise _Flaky(_in_words(str(error or "")))
+
+
+def _in_words(said: str) -> str:
+    # What paramiko says is for those who know it.
+    if "timed out" in said or "timeout" in said:
+        return "it accepted the connection and then said nothing"
+    if not said or "Errno" in said or said == "Error reading SSH protocol banner":
+        return "it accepted the connection and hung up before it had said who it is"
+    return said
 
 
 def _no_way(target: Target, error: OSError) -> UnreachableError:
@@ -266,4 +276,12 @@ def _no_way(target: Target, error: OSError) -> UnreachableError:
 
 
 def _by_hand(target: Target) -> str:
-    return f"ssh -v {'' if target.port == 22 else f'-p {target.port} '}{target.user}@{target.host}"
+    words = ["ssh", "-v", *(() if target.port == 22 else ("-p", str(target.port)))]
+    # What the stack file says; what ssh's own configuration says, ssh finds by itself.
+    if target.identities_only and len(target.identity_files) == 1:
+        words += ["-i", target.identity_files[0], "-o", "IdentitiesOnly=yes"]
+    if len(target.known_hosts) == 1:
+        words += ["-o", f"UserKnownHostsFile={target.known_hosts[0]}"]
+    if target.proxy_jump:
+        words += ["-J", ",".join(target.proxy_jump)]
+    return shlex.join([*words, f"{target.user}@{target.host}"])
