@@ -250,6 +250,13 @@ def test_what_runs_and_does_not_answer_is_wrong_and_who_was_not_asked_is_said() 
     assert any("not asked" in each for each in explain(seen, STACK, HERE, service="orchestrator", gates={}).notes)
 
 
+def test_who_ended_as_told_was_not_killed_whatever_the_engine_marks() -> None:
+    engine = inspected(POSTGRES, "postgres", KILLED.replace("137", "0")) + "\n" + inspected(EATER, "orchestrator", UP)
+    (death,) = why(facts(engine=engine)).deaths
+    assert (death.state, death.oom, death.exit_code) == ("stopped", "", 0)
+    assert "ran out of memory" not in death.text
+
+
 def test_who_stopped_it_is_in_the_audit() -> None:
     engine = inspected(POSTGRES, "postgres", KILLED.replace("137", "0").replace('"OOMKilled":true,', ""))
     engine += "\n" + inspected(EATER, "orchestrator", UP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from opsctl.jobs.status import describe, is_up
 from opsctl.jobs.why_times import ago, clock, seconds_of, utc
@@ -41,6 +42,9 @@ def deaths_of(facts: WhyFacts, stack: Stack, own: Mapping[str, Container], asked
 
 
 def _death(name: str, found: Container, facts: WhyFacts, wanted: bool) -> Death | None:
+    if found.oom_killed and found.exit_code in (0, 143) and not is_up(found):
+        # The engine marks every container below the one that ran out; who ended as told was not killed.
+        found = replace(found, oom_killed=False)
     state, level, detail = describe(found)
     since = _since(found, state)
     age = None if since is None else max(0.0, facts.now - since)
@@ -56,7 +60,7 @@ def _death(name: str, found: Container, facts: WhyFacts, wanted: bool) -> Death 
         cause = "it ended by itself, or somebody stopped it by hand"
     health = found.health_log[-1].output.strip() if found.health_log and found.health_log[-1].exit_code else ""
     at = None if since is None else utc(since)
-    oom = looked.oom if looked else ""
+    oom = looked.oom if looked and (found.oom_killed or found.exit_code == _KILLED) else ""
     text = _sentence(name, found, state, at, facts.now, cause)
     exit_code = None if found.status in ("running", "created") else found.exit_code
     log = looked.log if looked else ()
