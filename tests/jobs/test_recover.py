@@ -66,7 +66,7 @@ def test_where_memory_stays_short_all_but_the_fallback_set_is_stopped(droplet: D
     assert droplet.running() == {"redis"}
     assert result["stopped"] == ["gateway-mcp"]
     assert [each["name"] for each in result["criteria"] if not each["ok"]] == ["memory"]
-    assert done["droplets"][0]["error"]["next"] == "opsctl recover --up-to reboot --yes"
+    assert done["droplets"][0]["error"]["next"] == "opsctl recover --up-to reboot"
     assert {each["service"]: each["why"] for each in result["missing"]} == {"gateway-mcp": "stopped to make room"}
 
 

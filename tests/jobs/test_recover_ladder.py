@@ -165,6 +165,10 @@ def test_a_rung_beyond_the_bound_is_not_touched() -> None:
     assert done.exit_code is ExitCode.UNREACHABLE
     assert done.error is not None
     assert "may go no further than fallback" in done.error.why
+    assert done.result is not None
+    assert done.result.advice == ("opsctl recover --up-to power-cycle --yes",), (
+        "nothing was tried: nothing else is said"
+    )
 
 
 def test_no_is_no() -> None:

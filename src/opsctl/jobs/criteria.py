@@ -11,7 +11,7 @@ from opsctl.jobs.call import Call
 from opsctl.jobs.startup import merged
 from opsctl.jobs.status import describe, is_up
 from opsctl.jobs.why import why as ask_why
-from opsctl.jobs.why_times import seconds_of
+from opsctl.jobs.why_times import clock, seconds_of, utc
 from opsctl.model.cancel import Cancel
 from opsctl.model.engine import ProbeState
 from opsctl.model.errors import ConfigError, DeadlineExceeded, ErrorInfo, UnreachableError
@@ -64,6 +64,14 @@ class Reading:
         down = [name for name in self.required if not self.standing(name)[0]]
         fell = [each.service for each in self.why.deaths if each.service in self.stack.services and each.container]
         return tuple(dict.fromkeys((*down, *fell)))
+
+    def untouched(self) -> bool:
+        """Whether nothing of the stack was ever started here: there is nothing to bring back, but all to start."""
+        return self.facts is not None and not any(self.facts.of(name) for name in self.stack.services)
+
+    def looping(self) -> tuple[str, ...]:
+        """What crashes again and again, and not for want of memory."""
+        return tuple(each.service for each in self.why.deaths if each.state == "restarting" and not each.oom)
 
     def up(self) -> tuple[str, ...]:
         """The services of the stack that are up."""
@@ -147,7 +155,9 @@ def _minimum(reading: Reading, address: str, since: float, reserve: int) -> Iter
     unknown = any("needs sudo" in each for each in reading.why.notes)
     last = f"{kills[-1].victim} (process {kills[-1].victim_process})" if kills else ""
     seen = f"{len(kills)}, the last of {last}" if kills else "the kernel log may not be read" if unknown else "none"
-    yield Criterion("OOM kills", "minimum", "none since then", seen, None if unknown and not kills else not kills)
+    yield Criterion(
+        "OOM kills", "minimum", f"none since {clock(utc(since))}", seen, None if unknown and not kills else not kills
+    )
     memory = reading.why.memory
     yield Criterion(
         "memory",

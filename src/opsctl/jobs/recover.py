@@ -27,7 +27,11 @@ _KNOCK, _EVERY = 1.5, 0.3  # s
 _FOLLOW = 300.0  # s; how long a boot replay that has begun is followed
 # Only these say that the droplet is away. A login that is refused would be refused after a reboot, too.
 AWAY = ("timeout", "refused", "no-banner", "unreachable", "connection-lost", "deadline", "no-shell", "jump-failed")
-_NO_BOOT_HELPS = ("image-missing", "state-folder", "no-flock")
+_NO_BOOT_HELPS = {
+    "image-missing": "no boot brings an image that is not there",
+    "state-folder": "opsctl's folder there cannot be written, so no boot is tried: make room first",
+    "no-flock": "no boot brings a program that is not there",
+}
 _ORDER = tuple(Rung)
 
 
@@ -177,9 +181,22 @@ class _Ladder:
             return False
         if all(each.level == "optimal" for each in failed(self._criteria)):
             self._story.ended = "what must run does, and no boot is worth the rest"
-        elif any(each.error is not None and each.error.code in _NO_BOOT_HELPS for each in self._story.climbs):
-            self._story.ended = "no boot brings what is missing"
+        elif self._before is not None and self._before.untouched():
+            self._story.ended = "nothing of the stack was ever started here, so no boot brings it back"
+        elif loops := self._only_loops():
+            self._story.ended = f"{', '.join(loops)} crashes at every start, and no boot mends a program"
+        else:
+            codes = [each.error.code for each in self._story.climbs if each.error is not None]
+            self._story.ended = next(
+                (_NO_BOOT_HELPS[code] for code in codes if code in _NO_BOOT_HELPS), self._story.ended
+            )
         return bool(self._story.ended)
+
+    def _only_loops(self) -> tuple[str, ...]:
+        """What fails, where all of it are programs that crash at every start."""
+        looping = {name for each in (self._before, self._after) if each is not None for name in each.looping()}
+        bad = tuple(each.name for each in failed(self._criteria) if each.level == "minimum")
+        return bad if set(bad) <= looping else ()
 
     def _outside(self, link: Link | None) -> None:
         name = self._means.droplet.name

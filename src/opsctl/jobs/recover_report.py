@@ -32,7 +32,7 @@ def result(
         criteria, after = unreachable(droplet.address, away), None
     good = met(criteria)
     missing = tuple(_missing(after, story)) if after is not None and after.facts is not None else ()
-    advice = tuple(dict.fromkeys(_advice(story, good, away, criteria, seen)))[:5]
+    advice = tuple(dict.fromkeys(_advice(story, good, away, criteria, seen, after or before)))[:5]
     told = Recovery(
         droplet=droplet.name,
         dry_run=story.wishes.dry_run,
@@ -88,7 +88,12 @@ def _missing(after: Reading, story: Story) -> Iterator[Missing]:
 
 
 def _advice(
-    story: Story, good: bool, away: ErrorInfo | None, criteria: tuple[Criterion, ...], seen: CloudDroplet | None
+    story: Story,
+    good: bool,
+    away: ErrorInfo | None,
+    criteria: tuple[Criterion, ...],
+    seen: CloudDroplet | None,
+    reading: Reading | None,
 ) -> Iterator[str]:
     """Commands and places, the best first."""
     if good:
@@ -102,11 +107,23 @@ def _advice(
             yield f"opsctl recover{flag} --up-to {Rung.POWER_CYCLE.value} --yes"
         if seen is not None and seen.console:
             yield f"look at its console: {seen.console}"
-        yield "ask the provider whether the machine under it is broken; its last snapshot can be restored there"
+        if not further:
+            yield "ask the provider whether the machine under it is broken; its last snapshot can be restored there"
         return
-    # What another boot left broken, a harder one does not mend.
-    if further and story.boot_after == story.boot_before and story.ended.startswith("it may go no further"):
-        yield f"opsctl recover{flag} --up-to {further[0].value}{' --yes' if further[0] in _ORDER[2:] else ''}"
+    if reading is not None and reading.untouched():
+        yield f"opsctl startup{flag}   # nothing of the stack was ever started here"
+        return
+    looping = reading.looping() if reading is not None else ()
+    yield from (f"opsctl logs {name}{flag} --since 10m" for name in looping)
+    # What another boot left broken, a harder one does not mend; nor a program that crashes at its first line.
+    alone = {each.name for each in failed(criteria)} <= {*looping, "restarts"}
+    if (
+        further
+        and not (looping and alone)
+        and story.boot_after == story.boot_before
+        and story.ended.startswith("it may go no further")
+    ):
+        yield f"opsctl recover{flag} --up-to {further[0].value}"
     for climb in story.climbs:
         if climb.error is not None and climb.error.code in ("image-missing", "no-memory", "state-folder"):
             yield climb.error.next
@@ -138,6 +155,8 @@ def _would(story: Story, before: Reading | None, away: ErrorInfo | None, good: b
             others = [name for name in before.stack.services if name in up and name not in before.required]
             rest = f"stop {', '.join(others)}; " if others else ""
             yield climb("fallback", f"{rest}run {', '.join(before.required)} alone")
+        if before.untouched():
+            return  # no boot starts what never ran
         if bound >= 2:
             yield climb("reboot", "reboot over SSH")
     if bound >= 2:
