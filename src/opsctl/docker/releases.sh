@@ -61,16 +61,17 @@ release_back() {
 }
 # $1 state, $2 how many to keep: unfinished ones and the oldest finished ones go, with their tags; never the current
 releases_prune() {
-  local root=$1/releases dir id current kept=0 tag back=
+  local root=$1/releases dir id current kept=0 tag back= status
   current=$(cat "$root/current" 2>/dev/null)
   [ ! -e "$root/back" ] || read -r back _ <"$root/back"
   while read -r dir; do
     id=${dir##*/}
     [ "$id" != "$current" ] && [ "$id" != "$back" ] || { kept=$((kept + 1)); continue; }
-    if [ "$(cat "$dir/status" 2>/dev/null)" = done ]; then kept=$((kept + 1)); [ "$kept" -gt "$2" ] || continue; fi
+    status=$(cat "$dir/status" 2>/dev/null)
+    if [ "$status" = done ]; then kept=$((kept + 1)); [ "$kept" -gt "$2" ] || continue; fi
     for tag in $(docker image ls --format '{{.Repository}}:{{.Tag}}' "opsctl-release/$id"); do
       docker rmi "$tag" >/dev/null 2>&1
     done
-    rm -rf -- "$dir"; printf '@@pruned %s\n' "$id"
+    rm -rf -- "$dir"; printf '@@pruned %s %s\n' "$id" "$status"
   done < <(printf '%s\n' "$root"/[0-9]*/ | sed 's#/$##' | sort -r)
 }

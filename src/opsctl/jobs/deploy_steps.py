@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from opsctl.jobs.call import Call
@@ -52,6 +52,7 @@ class DeployOperations(Operations):
         self._deployer = engine
         self._source = source
         self.release = release
+        self.kept_before = ""  # what was there, kept as a release by this run
         self._same: set[str] = set()  # recreated perhaps, and not after all: it runs on
 
     def handlers(self) -> Mapping[str, Handler]:
@@ -134,6 +135,7 @@ class DeployOperations(Operations):
         assert isinstance(action, Adopt)
         # Sorts right before the release of this run, which ends in random digits.
         name = f"{self.release.rpartition('-')[0]}-0"
+        self.kept_before = name
         running = tuple(each.service for each in self._facts.containers if each.service and each.status == "running")
         meta = self._meta("what was there", running, action.git)
         self._must(
@@ -151,7 +153,7 @@ class DeployOperations(Operations):
         if action.release:
             script = self._deployer.begin_rollback(action.release, action.restart)
         self._must(batch.change(script, timeout=_FILES), "it could not be written down, and so nothing was changed")
-        batch.done(step, Outcome.CHANGED, f"release {action.release or self.release}")
+        batch.done(step, Outcome.CHANGED, f"written down: {action.release or self.release} begins")
 
     def _finish(self, batch: Batch) -> None:
         (step,) = batch.steps
@@ -161,8 +163,12 @@ class DeployOperations(Operations):
             script = self._deployer.keep_release(action.release, (), meta="", adopt=False)
         else:
             script = self._deployer.keep_release(self.release, action.files, meta="", adopt=False)
-        self._must(batch.change(script, timeout=_KEEP), "the release could not be kept")
-        batch.done(step, Outcome.CHANGED, f"release {action.release or self.release}")
+        answer = batch.change(script, timeout=_KEEP)
+        self._must(answer, "the release could not be kept")
+        pruned = [line.split()[1:] for line in answer.text.splitlines() if line.startswith("@@pruned ")]
+        gone = ", ".join(ident for ident, *status in pruned if status != ["done"])
+        more = f"; dropped {gone}, which did not come to its end" if gone else ""
+        batch.done(step, Outcome.CHANGED, f"{action.release or self.release} is in force{more}")
 
     # Files
 
@@ -174,7 +180,7 @@ class DeployOperations(Operations):
         wanted = Bundle({path: bundle.files[path] for path, *_ in action.files})
         script = self._deployer.put_files(wanted, {path: old for path, old, *_ in action.files})
         self._must(batch.change(script, timeout=_FILES), "the files could not be put")
-        batch.done(step, Outcome.CHANGED, f"{len(action.files)} written")
+        batch.done(step, Outcome.CHANGED, _written([path for path, *_ in action.files]))
 
     def _put_back(self, batch: Batch) -> None:
         (step,) = batch.steps
@@ -182,7 +188,7 @@ class DeployOperations(Operations):
         assert isinstance(action, PutBack)
         script = self._deployer.put_release(action.release, action.kinds, [path for path, *_ in action.files])
         self._must(batch.change(script, timeout=_FILES), "the files could not be put back")
-        batch.done(step, Outcome.CHANGED, f"{len(action.files)} written")
+        batch.done(step, Outcome.CHANGED, _written([path for path, *_ in action.files]))
 
     def _checkout(self, batch: Batch) -> None:
         (step,) = batch.steps
@@ -262,6 +268,10 @@ class DeployOperations(Operations):
         raise StepFailed(
             what,
             why=said[-1] if said else f"exit status {answer.code}",
-            next="mend it, and run it again: it goes on",
+            next="run it again",
             code="deploy-step-failed",
         )
+
+
+def _written(paths: Sequence[str]) -> str:
+    return f"{paths[0]} written" if len(paths) == 1 else f"{len(paths)} files written"
