@@ -140,11 +140,11 @@ def test_data_that_would_be_left_behind_is_refused() -> None:
     (move,) = moves(found, ("db", "app"))
     assert move == Move("db", "/data", "/old", "/new")
     with pytest.raises(StepFailed, match="empty"):
-        refuse_moves([move], {"/old": "full", "/new": "empty"}, ("db",))
+        refuse_moves([move], {"/old": "full", "/new": "empty"}, ("db",), "opsctl deploy")
     with pytest.raises(StepFailed, match="other data"):
-        refuse_moves([move], {"/old": "full", "/new": "full"}, ())
-    refuse_moves([move], {"/old": "full", "/new": "full"}, ("db",))
-    refuse_moves([move], {"/old": "empty", "/new": "empty"}, ())
+        refuse_moves([move], {"/old": "full", "/new": "full"}, (), "opsctl deploy")
+    refuse_moves([move], {"/old": "full", "/new": "full"}, ("db",), "opsctl deploy")
+    refuse_moves([move], {"/old": "empty", "/new": "empty"}, (), "opsctl deploy")
 
 
 def test_other_driver_options_of_a_volume_that_exists_are_refused() -> None:

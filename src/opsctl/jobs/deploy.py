@@ -13,10 +13,12 @@ from opsctl.jobs.deploy_refuse import (
     moves,
     refuse_checkout,
     refuse_moves,
+    refuse_names,
     refuse_project,
     refuse_removed,
     refuse_volumes,
 )
+from opsctl.jobs.deploy_source import lost_names, told_here
 from opsctl.jobs.deploy_steps import DeployOperations
 from opsctl.jobs.deploy_tidy import tidied
 from opsctl.jobs.startup import check_commands, check_engine, find_sql, merged
@@ -35,11 +37,24 @@ def deploy(
 ) -> DropletResult[Deployed]:
     """Bring the droplet to what `source` says. Nothing to do takes no lease and writes nothing."""
     engine = cast(Deployer, call.engine)
-    survey = tidied(engine.survey(source, cancel=call.cancel))
+    try:
+        survey = tidied(engine.survey(source, cancel=call.cancel))
+    except ConfigError as error:
+        if source.kind == "push" and not options.remove_keys:
+            refuse_removed(lost_names(call, source), call.entry.command)
+        raise told_here(error, source) from None
     refuse(call, survey, source, options)
     call, left = without_gone(call, survey)
     stack = merged(call, survey.facts)
-    made = plan_deploy(survey, stack, call.droplet, source, options, find_sql=lambda name: find_sql(stack, name))
+    made = plan_deploy(
+        survey,
+        stack,
+        call.droplet,
+        source,
+        options,
+        find_sql=lambda name: find_sql(stack, name),
+        again=call.entry.command,
+    )
     done = execute(call, survey, with_notes(made, left), source)
     if rollback_on_failure and _may_go_back(call, done, survey):
         from opsctl.jobs.rollback import after_failure
@@ -85,17 +100,18 @@ def refuse(call: Call, survey: Survey, source: Source, options: Options) -> None
     engine = cast(Deployer, call.engine)
     previous = str(survey.old_model.get("name") or "")
     running = any(each.project == previous for each in survey.facts.containers)
+    refuse_names(survey, call.stack, options)
     refuse_project(survey, previous if running else "")
     refuse_checkout(survey, source)
     refuse_volumes(survey)
     if source.kind != "release" and not options.remove_keys and not call.dry_run:
-        refuse_removed(survey.files)
+        refuse_removed(survey.files, call.entry.command)
     found = moves(survey, tuple(survey.facts.compose))
     if found:
         places = list(dict.fromkeys(place for move in found for place in (move.old, move.new)))
         answer = call.host.run(engine.emptiness(places), cancel=call.cancel, timeout=30.0)
         state = dict(line.split("\t", 1) for line in answer.text.splitlines() if "\t" in line)
-        refuse_moves(found, state, options.data_moved)
+        refuse_moves(found, state, options.data_moved, call.entry.command)
 
 
 def execute(
@@ -115,8 +131,9 @@ def execute(
     run = carry_out(call, planned.plan, operations.handlers(), changes=planned.changes)
     lost = run.exit_code is ExitCode.UNREACHABLE
     available = operations.available if lost else operations.available_now(call.host)
-    made_one = any(s.kind in ("begin", "adopt", "finish") and s.outcome is Outcome.CHANGED for s in run.steps)
-    kept = (release.id if release else name) if made_one else ""
+    done = {s.kind for s in run.steps if s.outcome is Outcome.CHANGED}
+    kept = (release.id if release else name) if done & {"begin", "finish"} else ""
+    kept = kept or (operations.kept_before if "adopt" in done else "")
     return _result(call, survey, made, source, run, available, kept)
 
 

@@ -40,8 +40,12 @@ def to_fetch(
     *,
     pull: bool,
     build: bool,
+    again: str,
 ) -> dict[str, tuple[str, ...]]:
-    """`pull` and `build` → services. Raises StepFailed for images that are missing and not to be fetched."""
+    """`pull` and `build` → services. Raises StepFailed for images that are missing and not to be fetched.
+
+    `again` is the command that can fetch them when it is told to; "" for none.
+    """
     compose = survey.facts.compose
     wanted = {
         "pull": tuple(name for name, each in compose.items() if pull and not each.has_build),
@@ -58,7 +62,9 @@ def to_fetch(
             raise StepFailed(
                 f"the image of {name} is not on {droplet.name}: {image_of(survey, name)}",
                 why="a deploy neither pulls nor builds unless it is told to",
-                next=f"again with --{'build' if each.has_build else 'pull'}",
+                next=f"{again} --{'build' if each.has_build else 'pull'}"
+                if again
+                else f"on the droplet: docker pull {image_of(survey, name)}",
                 code="image-missing",
             )
     return {verb: names for verb, names in wanted.items() if names}

@@ -51,9 +51,10 @@ def plan_deploy(
     command: str = "deploy",
     release: Release | None = None,
     find_sql: FindSql = lambda _: None,
+    again: str = "",
 ) -> DeployPlan:
-    """The steps that bring the droplet to the surveyed state. `release` is the one to go back to."""
-    return _Planner(survey, stack, droplet, source, options, release, find_sql).plan(command)
+    """The steps that bring the droplet to the surveyed state. `release`: to go back to; `again`: the command."""
+    return _Planner(survey, stack, droplet, source, options, release, find_sql, again).plan(command)
 
 
 @dataclass
@@ -65,6 +66,7 @@ class _Planner:
     options: Options
     release: Release | None
     find_sql: FindSql
+    again: str
     head: list[Step] = field(default_factory=list)
 
     def plan(self, command: str) -> DeployPlan:
@@ -86,6 +88,7 @@ class _Planner:
             self.recreate,
             pull=self.options.pull,
             build=self.options.build,
+            again=self.again,
         )
         self.maybe = {name for names in self.fetch.values() for name in names if self.facts.of(name) is not None}
         self.maybe -= set(self.recreate)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from opsctl.jobs.deploy_options import Options
 from opsctl.model.deploy import Source, StagedFile, Survey
-from opsctl.model.errors import ConfigError, OpsError, StepFailed
+from opsctl.model.errors import ConfigError, OpsError, StepFailed, UsageError
+from opsctl.model.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,11 @@ def refuse_volumes(survey: Survey) -> None:
             )
 
 
-def refuse_moves(found: Sequence[Move], state: Mapping[str, str], moved: Sequence[str]) -> None:
-    """Raise StepFailed for data that would be left behind. `state`: folder → full, empty or unknown."""
+def refuse_moves(found: Sequence[Move], state: Mapping[str, str], moved: Sequence[str], command: str) -> None:
+    """Raise StepFailed for data that would be left behind. `state`: folder → full, empty or unknown.
+
+    `command` is the one that was typed.
+    """
     for move in found:
         old, new = state.get(move.old, "unknown"), state.get(move.new, "unknown")
         if old == "empty":
@@ -81,17 +86,36 @@ def refuse_moves(found: Sequence[Move], state: Mapping[str, str], moved: Sequenc
             raise StepFailed(
                 f"{move.service} would start on an empty {move.target}: its data would be left behind",
                 why=f"it is in {move.old}, and {move.new} is empty",
-                next=f"opsctl stop {move.service}; on the droplet: mkdir -p {move.new}; cp -a {move.old}/. {move.new}/"
-                f"; then again with --data-moved {move.service}",
+                next=f"opsctl stop {move.service}\n"
+                f"on the droplet: mkdir -p {move.new}; cp -a {move.old}/. {move.new}/\n"
+                f"{command} --data-moved {move.service}",
                 code="data-left",
             )
         if move.service not in moved:
             raise StepFailed(
                 f"{move.service} would find other data in {move.target}",
                 why=f"it writes to {move.old}; {move.new} holds data too, perhaps of long ago",
-                next=f"if you have moved the data yourself: again with --data-moved {move.service}",
+                next=f"{command} --data-moved {move.service}   # if you have moved the data yourself",
                 code="data-stale",
             )
+
+
+def refuse_names(survey: Survey, stack: Stack, options: Options) -> None:
+    """Raise UsageError for a service or a phase that is not there."""
+    unknown = [name for name in options.data_moved if name not in survey.facts.compose]
+    if unknown:
+        raise UsageError(
+            f"--data-moved: there is no service {unknown[0]}",
+            why=f"the compose file has {', '.join(survey.facts.compose)}",
+            next="opsctl status",
+        )
+    last = max((each.phase or 0 for each in stack.services.values()), default=0)
+    if options.phase is not None and not 1 <= options.phase <= max(last, 1):
+        raise UsageError(
+            f"the stack has no phase {options.phase}",
+            why=f"its phases are 1 to {last}" if last > 1 else "its only phase is 1",
+            next=f"opsctl deploy --phase {last or 1}",
+        )
 
 
 def refuse_project(survey: Survey, previous: str) -> None:
@@ -135,12 +159,12 @@ def removed_names(files: Sequence[StagedFile]) -> dict[str, tuple[str, ...]]:
     return {each.path: each.removed for each in files if each.removed}
 
 
-def refuse_removed(files: Sequence[StagedFile]) -> None:
+def refuse_removed(files: Sequence[StagedFile], command: str) -> None:
     """Raise StepFailed for variables that would vanish and were not said to."""
     for path, gone in removed_names(files).items():
         raise StepFailed(
             f"this deploy would remove {', '.join(gone)} from {path}",
             why="the droplet's file has them, the new one has not",
-            next="add them to the file, or again with --remove-keys",
+            next=f"{command} --remove-keys   # or add them to the file",
             code="keys-removed",
         )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from opsctl.model.deploy import Bundle, Source
+from opsctl.jobs.call import Call
+from opsctl.jobs.env_files import text_of
+from opsctl.jobs.env_text import names
+from opsctl.model.deploy import Bundle, Source, StagedFile
 from opsctl.model.errors import ConfigError, UsageError
 from opsctl.model.stack import Droplet
 from opsctl.model.units import show_size
@@ -111,3 +114,32 @@ def _mode(path: Path) -> int:
     if secret:
         return 0o600
     return 0o755 if path.stat().st_mode & 0o100 else 0
+
+
+def lost_names(call: Call, source: Source) -> list[StagedFile]:
+    """The pushed env files that lack variables which the droplet's have."""
+    found = []
+    for path, (data, _) in (source.bundle.files if source.bundle else {}).items():
+        if path.endswith(".env"):
+            left = names(data.decode(errors="replace"))
+            gone = tuple(name for name in names(text_of(call, path)) if name not in left)
+            found.append(StagedFile(path, "", "", "", removed=gone))
+    return found
+
+
+def told_here(error: ConfigError, source: Source) -> ConfigError:
+    """What compose says of files that are not on the droplet yet, with where those are."""
+    path, bundle = error.info.path or "", source.bundle
+    if source.kind == "ref" and path:
+        next_ = f"on the droplet: git -C {source.folder} show {source.ref}:./{PurePosixPath(path).name}"
+        return ConfigError(f"compose rejects the file of {source.ref}", why=error.info.why, next=next_, path=path)
+    if bundle is None or path not in bundle.files:
+        return error
+    local = Path(bundle.origin)
+    local = local / PurePosixPath(path).relative_to(source.folder) if local.is_dir() else local
+    return ConfigError(
+        "compose rejects the file that is pushed",
+        why=error.info.why,
+        next=f"docker compose -f {local} config -q",
+        path=str(local),
+    )
