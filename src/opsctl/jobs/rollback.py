@@ -62,7 +62,7 @@ def choose(releases: tuple[Release, ...], wanted: str) -> Release:
         names = ", ".join(each.id for each in (found or done))
         raise UsageError(
             f"{wanted} names {'several releases' if found else 'no release of this droplet'}",
-            why=f"it has {names}" if not found else names,
+            why=names if found else f"it has {names}; older ones, and what did not come to its end, are dropped",
             next="opsctl releases list",
         )
     begun = [each for each in done if each.back]
@@ -75,10 +75,13 @@ def choose(releases: tuple[Release, ...], wanted: str) -> Release:
         return done[position]
     if position + 1 < len(done):
         return done[position + 1]
+    newer = done[position - 1].id if position > 0 else ""
     raise UsageError(
         f"there is no release before {done[position].id}",
-        why="it is the oldest that is kept",
-        next="opsctl releases list",
+        why=f"it is the oldest that is kept, and in force; the next newer one is {newer}"
+        if newer
+        else "it is the only one that is kept",
+        next=f"opsctl rollback {newer}   # forward again" if newer else "opsctl releases list",
     )
 
 
@@ -96,5 +99,12 @@ def after_failure(call: Call, failed: DropletResult[Deployed], options: Options)
     said = f"rolled back to {back.result.release}" if back.error is None and back.result else "rolling back failed too"
     if back.error is not None:
         said += f": {back.error.what}"
-    info = replace(failed.error, what=f"{failed.error.what}; {said}", next="opsctl logs, then deploy again")
+    info = replace(failed.error, what=f"{failed.error.what}; {said}", next=_after(call, failed))
     return replace(failed, result=replace(failed.result, rolled_back=back.result), error=info)
+
+
+def _after(call: Call, failed: DropletResult[Deployed]) -> str:
+    """What to type after a deploy that went back by itself: look at what failed, and deploy again."""
+    run = failed.result.changed.run if failed.result else None
+    services = dict.fromkeys(step.service for step in run.steps if step.error and step.service) if run else {}
+    return "\n".join([*(f"opsctl logs {name}" for name in services), call.entry.command])
