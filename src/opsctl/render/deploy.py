@@ -32,7 +32,11 @@ def print_deployed(name: str, deployed: Deployed, *, redact: Callable[[str], str
     print_changed(name, deployed.changed, redact=redact)
     if deployed.release and deployed.changed.run is not None:
         ok = deployed.changed.run.error is None and deployed.changed.run.interrupted is None
-        console.print(Text(f"release {deployed.release}" + ("" if ok else " (not finished)"), style="dim"))
+        said = f"release {deployed.release}"
+        if not ok or deployed.source != said:
+            back = deployed.rolled_back.changed.run if deployed.rolled_back is not None else None
+            left = "not finished, and dropped" if back is not None and back.error is None else "not finished"
+            console.print(Text(said if ok else f"{said} ({left})", style="dim"))
     if deployed.rolled_back is not None:
         console.print(Text("\nrolled back:", style="bold"))
         print_deployed(name, deployed.rolled_back, redact=redact)

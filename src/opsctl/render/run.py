@@ -63,7 +63,8 @@ def _foot(changed: Changed) -> Text:
     count = {outcome: sum(1 for each in changed.services if each.outcome is outcome) for outcome in Outcome}
     parts = [f"{number} {_WORDS[outcome][0]}" for outcome, number in count.items() if number]
     if changed.run.undone:
-        parts.append(f"taken back: {', '.join(changed.run.undone)}")
+        titles = {step.id: step.title for step in changed.run.steps}
+        parts.append(f"taken back: {', '.join(titles.get(each, each) for each in changed.run.undone)}")
     parts.append(f"{show_size(changed.memory_available)} of {show_size(changed.memory_total)} memory available")
     parts.append(show_duration(changed.run.seconds))
     return Text("\n" + " · ".join(parts))
