@@ -147,10 +147,14 @@ def test_a_droplet_that_never_comes_back_ends_with_its_console_and_two_lines_in_
     lines = [json.loads(line) for line in home.read_text().splitlines()]
     assert [(each["event"], each["run"][-2:]) for each in lines] == [
         ("begin", "ef"),
+        ("begin", ".1"),
+        ("end", ".1"),
+        ("begin", ".3"),
+        ("end", ".3"),
         ("end", "ef"),
-        ("begin", ".2"),
-        ("end", ".2"),
     ]
+    assert lines[1]["command"] == "opsctl recover   (reboot through the provider)"
+    assert (lines[-1]["outcome"], lines[-1]["exit_code"]) == ("failed", 4), "the recovery's own end"
 
 
 def test_a_rung_beyond_the_bound_is_not_touched() -> None:
@@ -185,7 +189,7 @@ def test_an_action_that_errored_leads_to_the_next_one(home: Path) -> None:
     assert account.asked == ["reboot", "power_cycle"]
     assert done.result is not None
     assert [each.outcome for each in done.result.climbs] == ["failed", "changed", "failed"]
-    assert [json.loads(line).get("outcome") for line in home.read_text().splitlines()][1::2] == ["failed", "done"]
+    assert [json.loads(line).get("outcome") for line in home.read_text().splitlines()][2::2] == ["failed", "done"]
 
 
 def test_a_droplet_that_is_off_is_switched_on_and_not_cut() -> None:

@@ -10,6 +10,7 @@ from opsctl.jobs import recover_report as report
 from opsctl.jobs.criteria import Reading, failed, judge, met, required
 from opsctl.jobs.recover_boot import engine_is_back, lift_hold, next_boot, place_hold, reboot, tidy
 from opsctl.jobs.recover_link import Link, Means, Story, Telling, Wishes
+from opsctl.jobs.recover_log import RecoveryLog
 from opsctl.jobs.recover_services import bring_up, fall_back, restart_failed, start_engine
 from opsctl.jobs.startup import merged
 from opsctl.jobs.why_times import seconds_of
@@ -37,9 +38,15 @@ _ORDER = tuple(Rung)
 
 def recover(means: Means, wishes: Wishes) -> DropletResult[Recovery]:
     """Climb until the criteria hold, or the bound is reached. Raises OpsError for what no rung can mend."""
+    log = RecoveryLog(means)
     try:
-        return _Ladder(Story(means, wishes, patience=wishes.wait)).climb()
-    except Interrupted as error:
+        done = _Ladder(Story(means, wishes, patience=wishes.wait), log).climb()
+        log.ended(done.exit_code, done.error)
+        return done
+    except OpsError as error:
+        log.ended(error.exit_code, error.info)
+        if not isinstance(error, Interrupted):
+            raise
         raise Interrupted(
             "interrupted",
             signum=error.exit_code - 128,
@@ -51,8 +58,8 @@ def recover(means: Means, wishes: Wishes) -> DropletResult[Recovery]:
 class _Ladder:
     """One recovery of one droplet."""
 
-    def __init__(self, story: Story) -> None:
-        self._story = story
+    def __init__(self, story: Story, log: RecoveryLog) -> None:
+        self._story, self._log = story, log
         self._means, self._wishes = story.means, story.wishes
         self._before: Reading | None = None
         self._after: Reading | None = None
@@ -69,6 +76,8 @@ class _Ladder:
             good = link is not None and self._good(self._before)
             if self._wishes.dry_run:
                 return self._result()
+            if not good:
+                self._log.begun()
             if link is not None and (good or self._inside(link)):
                 tidy(link, self._story)
                 return self._result()
@@ -283,7 +292,7 @@ class _Ladder:
             self._measured(link)
             self._story.ended = "it came back without Docker"
             return True
-        call = link.fresh(self._story.runs)
+        call = link.fresh(self._story.runs, "look at the stack")
         try:
             facts = call.facts()
         except UnreachableError as error:

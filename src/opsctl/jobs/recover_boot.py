@@ -92,7 +92,7 @@ def reboot(link: Link, story: Story) -> Climb:
     )
     handlers = {PlaceHold.kind: Handler(place), Reboot.kind: Handler(go)}
     try:
-        run = carry_out(link.fresh(story.runs), Plan("recover", steps), handlers, changes=True)
+        run = carry_out(link.fresh(story.runs, telling.title), Plan("recover", steps), handlers, changes=True)
     except LeaseHeld:
         raise  # somebody works there: no reason to cut them off
     except OpsError as error:

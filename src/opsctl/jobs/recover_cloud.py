@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from opsctl.jobs.recover_link import Story
+from opsctl.jobs.recover_link import Story, step_entry
 from opsctl.jobs.why_times import seconds_of
 from opsctl.model.cloud import CloudAction, CloudDroplet, Tell
 from opsctl.model.errors import ConfigError, ExitCode, OpsError
@@ -62,8 +62,8 @@ def act(story: Story, kind: str, seen: CloudDroplet, within: float | None = None
     """Do one of them and follow it to its end; written down here, because the droplet cannot. Seconds."""
     telling = story.told(kind, _TITLES[kind])
     name, began = story.means.droplet.name, time.monotonic()
-    run = story.means.entry.run_id if story.runs == 0 else f"{story.means.entry.run_id}.{story.runs}"
-    entry = replace(story.means.entry, run_id=run, plan_id=kind)
+    entry = replace(step_entry(story.means.entry, story.runs, telling.title), plan_id=kind)
+    run = entry.run_id
 
     def written(outcome: str, code: ExitCode, detail: str = "") -> None:
         seconds = time.monotonic() - began

@@ -32,15 +32,18 @@ class Link:
     shell: Shell  # repeats a read once
     why: WhyReader
 
-    def fresh(self, number: int) -> Call:
+    def fresh(self, number: int, title: str) -> Call:
         """A call of its own for one step of the ladder: facts of now, and a line of its own in the audit."""
-        call = self.call
-        run = call.entry.run_id if number == 0 else f"{call.entry.run_id}.{number}"
-        return replace(call, entry=replace(call.entry, run_id=run), on_failure="keep", dry_run=False)
+        return replace(self.call, entry=step_entry(self.call.entry, number, title), on_failure="keep", dry_run=False)
 
     def measure(self, cancel: Cancel) -> Reading:
         """What holds now. Raises OpsError."""
         return read(self.call, self.shell, self.why, cancel=cancel)
+
+
+def step_entry(entry: Entry, number: int, title: str) -> Entry:
+    """What the audit is told of one step: its number counts from one, for the recovery has its own line."""
+    return replace(entry, run_id=f"{entry.run_id}.{number + 1}", command=f"{entry.command}   ({title})")
 
 
 Connect = Callable[[], AbstractContextManager[Link]]

@@ -76,7 +76,7 @@ def start_engine(link: Link, story: Story) -> Climb:
 
     steps = (Step("engine", "start the Docker engine", StartEngine()),)
     try:
-        call = link.fresh(story.runs)
+        call = link.fresh(story.runs, telling.title)
         run = _patiently(
             link, story, lambda: carry_out(call, Plan("recover", steps), {"engine": Handler(do)}, changes=True)
         )
@@ -91,7 +91,7 @@ def restart_failed(link: Link, story: Story, reading: Reading, names: Sequence[s
     telling = story.told("service", title)
 
     def job() -> DropletResult[Changed]:
-        call = link.fresh(story.runs)
+        call = link.fresh(story.runs, telling.title)
         facts = call.facts()
         stack = merged(call, facts)
         down = [name for name in names if name in stack.services]
@@ -120,7 +120,7 @@ def fall_back(link: Link, story: Story, reading: Reading) -> tuple[Climb, ...]:
         telling = story.told("fallback", f"stop what is not of the fallback set ({', '.join(reading.required)})")
 
         def job() -> DropletResult[Changed]:
-            return stop(link.fresh(story.runs), others)
+            return stop(link.fresh(story.runs, telling.title), others)
 
         climbs.append(_done(link, story, telling, job))
         story.stopped += others
@@ -134,7 +134,7 @@ def bring_up(link: Link, story: Story, names: Sequence[str], title: str, facts: 
     known = [facts] if facts is not None else []  # for the first attempt only: what is waited for changes them
 
     def job() -> DropletResult[Changed]:
-        call = link.fresh(story.runs)
+        call = link.fresh(story.runs, telling.title)
         if known:
             call = replace(call, facts=known.pop)
         options = Options(only=tuple(names), ignore_memory=story.wishes.ignore_memory)
