@@ -65,8 +65,12 @@ def _edit(
     data = edit(before).encode(errors="surrogateescape")
     source = Source("push", bundle=Bundle({path: (data, 0o600)}))
     after = engine.survey(source, cancel=call.cancel)
+    live = {each.service for each in after.facts.containers if each.status == "running" and not each.oneoff}
+    running = tuple(name for name in files.used_by[path] if name in live)
+    stopped = tuple(name for name in files.used_by[path] if name not in live)
     if before == data.decode(errors="surrogateescape"):
-        changed = EnvChanged(call.dry_run, path, name, "unchanged", tuple(recreated(after, after.images)), None)
+        need = tuple(recreated(after, after.images))
+        changed = EnvChanged(call.dry_run, path, name, "unchanged", need, None, running, stopped)
         return DropletResult(call.droplet.name, changed)
     staged = next(each for each in after.files if each.path == path)
     verb = "removed" if must else "changed" if name in names(before) else "added"
@@ -74,13 +78,14 @@ def _edit(
     plan = Plan("env", (Step("put", f"write {path}: {name} {verb}", action),))
     need = tuple(recreated(after, after.images))
     if call.dry_run:
-        return DropletResult(call.droplet.name, EnvChanged(True, path, name, verb, need, None))
+        return DropletResult(call.droplet.name, EnvChanged(True, path, name, verb, need, None, running, stopped))
     stack = merged(without_gone(call, after)[0], after.facts)
     name_of_run = release_id(call.entry.run_id)
     operations = DeployOperations(call, engine, plan, after.facts, stack, source, name_of_run)
     run = carry_out(call, plan, operations.handlers(), changes=True)
     code = run.exit_code
-    done = EnvChanged(False, path, name, verb if code is ExitCode.DONE else "failed", need, run)
+    verb = verb if code is ExitCode.DONE else "failed"
+    done = EnvChanged(False, path, name, verb, need, run, running, stopped)
     return DropletResult(call.droplet.name, done, error_of(call, run), code)
 
 

@@ -256,3 +256,5 @@ class EnvChanged:
     outcome: str
     recreate: tuple[str, ...]  # the services that take it only with a deploy
     run: RunResult | None
+    running: tuple[str, ...] = ()  # of the services that use the file
+    stopped: tuple[str, ...] = ()

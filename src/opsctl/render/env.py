@@ -41,6 +41,9 @@ def print_env_changed(name: str, changed: EnvChanged, *, many: bool = False) -> 
     head = f"{name}: " if many else ""
     would = "would be " if changed.dry_run and changed.outcome != "unchanged" else ""
     console.print(Text(f"{head}{changed.name} {would}{changed.outcome} in {changed.file}"), soft_wrap=True)
+    for state, names in (("running", changed.running), ("not running", changed.stopped)):
+        if names:
+            console.print(Text(f"used by, {state}: {', '.join(names)}", style="dim"), soft_wrap=True)
     if changed.recreate:
         text = f"{', '.join(changed.recreate)} takes it only when recreated: opsctl deploy"
         console.print(Text(text, style="yellow"), soft_wrap=True)
