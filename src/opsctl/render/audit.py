@@ -46,7 +46,7 @@ def _lines(console: Console, each: AuditRun, redact: Callable[[str], str]) -> No
     head.stylize(_STYLES[each.outcome], len(_time(each.at)) + 2, len(head))
     head.append(redact(each.command) or "an unknown command")
     console.print(head, soft_wrap=True)
-    here = "written here, the droplet was away" if each.where == "here" else ""
+    here = "written on this machine" if each.where == "here" else ""
     took = show_duration(each.seconds) if each.seconds is not None else ""
     under = f"a step of {each.under}" if each.under else ""
     parts = [f"{each.user} from {each.origin}" if each.origin else each.user, took, each.run, under, here]
@@ -90,7 +90,7 @@ def _whole(console: Console, each: AuditRun, redact: Callable[[str], str]) -> No
         ("plan", each.plan),
         ("step of", each.under),
         ("opsctl", each.opsctl),
-        ("kept", "on this machine: the droplet was away" if each.where == "here" else ""),
+        ("kept", "on this machine" if each.where == "here" else ""),
     ]
     for name, value in facts:
         if value:

@@ -11,6 +11,7 @@ from rich.text import Text
 from opsctl.model.events import Outcome
 from opsctl.model.recovery import Climb, Criterion, Recovery
 from opsctl.model.units import show_duration
+from opsctl.render.why import screen_width, wrapped
 
 _MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("?", "yellow")}
 _OUTCOMES = {
@@ -26,8 +27,9 @@ def print_recovery(found: Recovery, *, redact: Callable[[str], str]) -> None:
     """Write the report to stdout: what was wrong, what was done, what holds now."""
     console = Console(highlight=False, soft_wrap=True)
     console.print(_head(found))
+    width = screen_width(console)
     for line in wrong(found):
-        console.print(Text(f"  {redact(line)}"))
+        console.print(Text(f"  {wrapped(redact(line), width, 2, 4)}"))
     if found.climbs:
         console.print(Text("\nwould do, until it helps" if found.dry_run else "\ndone", style="bold"))
         for climb in found.climbs:
