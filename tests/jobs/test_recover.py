@@ -93,6 +93,7 @@ def test_a_reboot_brings_the_engine_back_also_after_the_run_that_asked_for_it_wa
     before = boot_of(droplet)
     try:
         assert opsctl("sandbox", "break", "docker-down", "--name", droplet.name).returncode == 0
+        droplet.sh("chmod -x /etc/init.d/docker")  # nothing there can start it by hand
         first = opsctl.start("recover", "--up-to", "reboot", "--yes")
         assert first.stderr is not None
         for line in first.stderr:
@@ -113,6 +114,7 @@ def test_a_reboot_brings_the_engine_back_also_after_the_run_that_asked_for_it_wa
         assert sorted(begun) == sorted(each["run"] for each in audit if each["event"] == "end")
     finally:
         opsctl("sandbox", "mend", "--name", droplet.name)
+        droplet.sh("chmod +x /etc/init.d/docker")
 
 
 def test_a_droplet_that_is_hung_is_power_cycled(droplet: Droplet, tmp_path: Path) -> None:

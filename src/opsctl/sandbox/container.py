@@ -23,6 +23,29 @@ _LABEL = "io.opsctl.sandbox"
 _STATE = "/run/sandbox"
 _READY = 60.0
 
+# Debian's own wants limits that a container may not raise, and starts the engine beside the droplet's own keeper.
+_DOCKER_SERVICE = r"""#!/bin/bash
+# service docker start|stop|restart|status, where systemd is not PID 1; the engine's log is /var/log/dockerd.log.
+log=/var/log/dockerd.log
+answers() { curl -sf -m 2 --unix-socket /run/docker.sock http://localhost/_ping >/dev/null; }
+case ${1:-} in
+    status) answers && echo 'docker is running' || { echo "docker is not running ($log)"; exit 3; } ;;
+    stop) exec /usr/local/sbin/droplet-service stop dockerd ;;
+    start|restart)
+        begun=$(stat -c %s "$log" 2>/dev/null || echo 0)
+        /usr/local/sbin/droplet-service "$1" dockerd || exit 1
+        for _ in $(seq 200); do
+            answers && exit 0
+            said=$(tail -c "+$((begun + 1))" "$log" |
+                grep -m 1 -e 'unable to configure' -e 'failed to start') && break
+            sleep 0.1
+        done
+        echo "${said:-the engine does not answer within 20 s} ($log)" >&2
+        exit 1 ;;
+    *) echo "usage: $0 start|stop|restart|status" >&2; exit 2 ;;
+esac
+"""
+
 
 class Container:
     """Runs droplets on the Docker engine of this machine."""
@@ -247,11 +270,12 @@ def _options(spec: Spec) -> list[str]:
 
 
 def _identity(spec: Spec) -> bytes:
-    """The droplet's own keys, as a tar."""
+    """The droplet's own keys, and how its engine is started by hand, as a tar."""
     files = {
         "etc/ssh/ssh_host_ed25519_key": (spec.host_key, 0o600),
         "etc/ssh/ssh_host_ed25519_key.pub": (spec.host_key_public + "\n", 0o644),
         "etc/ssh/sandbox_authorized_keys": (spec.authorized_key + "\n", 0o644),
+        "etc/init.d/docker": (_DOCKER_SERVICE, 0o755),
     }
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
