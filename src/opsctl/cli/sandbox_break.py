@@ -123,7 +123,7 @@ def _render_list(shown: DropletResult[Breakages]) -> None:
 
 def _render_broken(shown: DropletResult[Broken]) -> None:
     if shown.result is not None:
-        typer.echo(f"✗ {shown.name}  {shown.result.what}: {shown.result.detail}")
+        typer.echo(f"✓ {shown.name}  broken, {shown.result.what}: {shown.result.detail}")
         typer.echo(f"  undo   opsctl sandbox mend {shown.result.what}", err=True)
 
 

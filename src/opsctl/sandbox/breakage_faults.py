@@ -179,7 +179,7 @@ def detail(fault: Fault, options: Options, kind: str, notes: Mapping[str, str]) 
     """One line that says what was done, as a status shows it."""
     match fault.name:
         case "oom" if options.service:
-            return f"{options.service} was driven to its memory limit, and the kernel killed it"
+            return f"{options.service} ate memory up to its own limit or the droplet's, and the kernel killed it"
         case "oom":
             return f"the container `culprit` ate the memory; the kernel killed {options.victim or 'it'}"
         case "disk-full" if kind == "vm":
