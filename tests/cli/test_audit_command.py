@@ -69,7 +69,7 @@ def test_what_was_done_from_here_is_shown_also_when_the_droplet_is_away(droplet:
     assert document["exit_code"] == 4 and document["droplets"][0]["error"]["code"]
     assert [each["command"] for each in document["droplets"][0]["result"]["runs"]] == ["opsctl recover"]
     text = lost("audit")
-    assert "opsctl recover" in text.stdout and "droplet was away" in text.stdout and text.returncode == 4
+    assert "opsctl recover" in text.stdout and "written on this machine" in text.stdout and text.returncode == 4
 
 
 def test_wrong_arguments_with_json_are_a_document(opsctl: Opsctl) -> None:

@@ -73,7 +73,8 @@ def test_error(case: Case, opsctl: Opsctl) -> None:
     if case.line is not None:
         assert error["line"] == case.line
     for text in (error["what"], error["next"]):
-        assert text.splitlines()[0][:40] in shown.stderr
+        # What to type next is this call as it was typed, with its --json.
+        assert text.removesuffix(" --json").splitlines()[0][:40] in shown.stderr
     assert "Traceback" not in shown.stderr
 
 
