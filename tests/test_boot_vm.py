@@ -100,7 +100,9 @@ class Machine:
 
 
 def moment(stamp: str) -> float:
-    return datetime.fromisoformat(stamp.replace("Z", "+00:00")[:26].rstrip("0").rstrip(".") + "+00:00").timestamp()
+    """Seconds; the engine writes more digits than Python reads, the journal none."""
+    whole, _, fraction = stamp.removesuffix("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
 
 
 def bash(machine: Droplet, script: Script) -> str:
