@@ -178,9 +178,10 @@ break_crash() { # SERVICE
 mend_crash() { # CONTAINER PATH
     [ -n "$1" ] || return 0
     docker inspect "$1" > /dev/null 2>&1 || { rm -rf "${kept:?}/$1"; return 0; }
-    docker cp "$kept/$1/program" "$1:$2" || exit 1
+    # Begun before and not finished: the program is back already.
+    [ ! -e "$kept/$1/program" ] || docker cp "$kept/$1/program" "$1:$2" || exit 1
+    docker restart -t 1 "$1" > /dev/null || exit 1
     rm -rf "${kept:?}/$1"
-    docker restart -t 1 "$1" > /dev/null
 }
 
 outside() { ip -o route show default | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1; }
