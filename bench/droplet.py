@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -54,7 +55,9 @@ class Droplet:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        run(["ssh", "-F", str(self.ssh_config), "-S", str(self._socket), "-O", "exit", "droplet"])
+        # A boot ends the connection, too: then nobody is there to be told.
+        argv = ["ssh", "-F", str(self.ssh_config), "-S", str(self._socket), "-O", "exit", "droplet"]
+        subprocess.run(argv, capture_output=True, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _config(self) -> str:

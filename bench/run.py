@@ -19,6 +19,7 @@ import fleet
 import machine
 import memory
 import process
+import recover
 import report
 import startup
 from droplet import BENCH, Droplet
@@ -27,7 +28,7 @@ from series import Section
 from shelling import DidNotRun, run
 
 SANDBOX = "bench"
-NAMES = ("help", "startup", "all-up", "memory", "memory-laptop", "memory-droplet", "memory-scale", "fleet")
+NAMES = ("help", "startup", "all-up", "memory", "memory-laptop", "memory-droplet", "memory-scale", "recover", "fleet")
 STACK_UP = ("all-up", "memory", "memory-laptop", "memory-droplet")
 
 console = Console(stderr=False)
@@ -65,6 +66,9 @@ def sections(there: Droplet, wanted: set[str], rounds: int) -> Iterator[tuple[st
     yield from _with_the_stack_up(there, wanted, rounds, work)
     if "memory-scale" in wanted:
         yield "memory-scale", lambda: memory.few_and_many(there, rounds, progress)
+    if "recover" in wanted:
+        # Last: the droplet boots, and the bench's own connection to it ends with that.
+        yield "recover", lambda: recover.without_ssh(there, rounds, progress)
 
 
 def _with_the_stack_up(

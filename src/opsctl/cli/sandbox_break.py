@@ -117,8 +117,10 @@ def _list(as_json: bool) -> int:
 
 
 def _render_list(shown: DropletResult[Breakages]) -> None:
+    from opsctl.render.why import hanging
+
     for each in shown.result.breakages if shown.result else ():
-        typer.echo(f"{typer.style(f'{each.what:<13}', bold=True)} {each.help}")
+        typer.echo(f"{typer.style(f'{each.what:<13}', bold=True)} {hanging(each.help, 14)}")
 
 
 def _render_broken(shown: DropletResult[Broken]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from opsctl.jobs import gates_once
 from opsctl.jobs.call import Call
@@ -51,8 +51,6 @@ class Reading:
         if found is None:
             lacks = name in self.facts.missing_images
             return False, "its image is not on the droplet" if lacks else "it has no container"
-        if found.exit_code in (0, 143) and not is_up(found):
-            found = replace(found, oom_killed=False)  # the engine marks all below the one that ran out
         state, level, detail = describe(found)
         if not is_up(found) or level is Level.BAD:
             return False, f"{state}: {detail}" if detail else state

@@ -36,7 +36,7 @@ def print_recovery(found: Recovery, *, redact: Callable[[str], str]) -> None:
             console.print(_climb(climb, redact))
     if found.criteria:
         console.print(Text("\ncriteria" + (" (now)" if found.dry_run else ""), style="bold"))
-        console.print(_criteria(found.criteria, redact))
+        console.print(_criteria(found.criteria, redact, width))
     _services(console, found, redact)
     for line in found.advice[1:] if not found.recovered else found.advice:
         console.print(Text.assemble(("next  ", "dim"), redact(line)))
@@ -82,12 +82,13 @@ def _climb(climb: Climb, redact: Callable[[str], str]) -> Text:
     return Text.assemble("  ", (mark, style), f" {redact(climb.title)}", (detail, "dim"), (took, "dim"))
 
 
-def _criteria(criteria: tuple[Criterion, ...], redact: Callable[[str], str]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+def _criteria(criteria: tuple[Criterion, ...], redact: Callable[[str], str], width: int) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False, width=width or None)
     table.add_column("", no_wrap=True)
     table.add_column("", no_wrap=True)
-    table.add_column("", style="dim", no_wrap=True)
-    table.add_column("", overflow="fold")
+    # On a screen what is wanted and what was seen wrap in columns of their own; piped, a line is a criterion.
+    table.add_column("", style="dim", no_wrap=not width)
+    table.add_column("", overflow="fold", ratio=1 if width else None)
     for each in criteria:
         mark, style = _MARKS[each.ok]
         level = "" if each.level == "minimum" else " (optimal)"

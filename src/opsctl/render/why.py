@@ -53,6 +53,11 @@ def wrapped(text: str, width: int, used: int, hang: int) -> str:
     return "\n".join(lines)[used:] if lines else text
 
 
+def hanging(text: str, column: int) -> str:
+    """The text in lines of this screen, all of them beginning at a column; piped, as it is."""
+    return wrapped(text, screen_width(Console()), column, column)
+
+
 def _evidence(found: Why) -> Iterator[tuple[str, str]]:
     """Each source is named once, before its first line."""
     for source, group in groupby(found.evidence, key=lambda each: each.source):
