@@ -46,3 +46,15 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_the_holder_tells_who_and_from_where() -> None:
     assert entry().holder()["user"] == "ann" and entry().holder()["command"] == "opsctl startup --phase 2"
     assert audit.Actor.current().user
+
+
+def test_the_newest_journals_are_kept(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    for number in range(503):
+        (runs / f"20260101T{number:06}-aaaaaa.jsonl").write_text("")
+    script = audit.append(str(tmp_path), (), journal="20260101T999999-aaaaaa", line=audit.rest_of({"event": "over"}))
+    assert subprocess.run(["bash", "-c", script.text, "bash", *script.args], check=False).returncode == 0
+    left = sorted(each.name for each in runs.iterdir())
+    assert len(left) == 500
+    assert (left[0], left[-1]) == ("20260101T000004-aaaaaa.jsonl", "20260101T999999-aaaaaa.jsonl")

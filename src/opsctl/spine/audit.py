@@ -27,7 +27,10 @@ _APPEND = (
 folder=$1 journal=$2 line=$3; shift 3
 record "$folder" "$@" || exit 87
 [ -z "$line" ] || { stamp; printf ',%s\n' "$line"; } >>"$folder/runs/$journal.jsonl" || exit 87
-"""
+# Run ids begin with their time: the first names are the oldest journals.
+set -- "$folder"/runs/*.jsonl
+[ -z "$line" ] || [ $# -le KEPT ] || rm -f -- "${@:1:$#-KEPT}"
+""".replace("KEPT", "500")
 )
 
 
