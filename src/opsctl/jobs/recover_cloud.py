@@ -44,14 +44,21 @@ def look(story: Story) -> CloudDroplet:
 
 
 def asked_before(story: Story, within: float) -> float:
-    """Seconds that the last power-cycle or reboot asked for from here still has; 0 where that is long ago."""
-    now = time.time()
+    """Seconds that the last power-cycle or reboot asked for from here still has.
+
+    0 where that is long ago, and where the recovery that asked for it saw the boot and came to its end.
+    """
+    now, over = time.time(), set[str]()
     for line in reversed(local_audit.lines(story.means.droplet.name)):
         try:
             found = json.loads(line)
         except ValueError:
             continue
+        if found.get("event") == "end" and found.get("outcome") == "done":
+            over.add(str(found.get("run")))
         if found.get("event") == "begin" and found.get("plan") in _TITLES:
+            if str(found.get("run")).rpartition(".")[0] in over:
+                return 0.0
             at = seconds_of(str(found.get("at", "")))
             bound = min(within, _BOOT)
             return 0.0 if at is None else max(0.0, min(bound, at + bound - now))
