@@ -91,9 +91,9 @@ class Opsctl:
             pytest.fail(f"opsctl {' '.join(words)} did not end in {timeout} s\n{out}\n{err}")
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
-    def json(self, *words: str) -> dict[str, Any]:
+    def json(self, *words: str, timeout: float = 240) -> dict[str, Any]:
         """Run it with --json and return the document, whatever the exit code."""
-        done = self(*words, "--json")
+        done = self(*words, "--json", timeout=timeout)
         assert done.stdout.strip(), done.stderr
         document: dict[str, Any] = json.loads(done.stdout)
         assert document["exit_code"] == done.returncode
