@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.handover import Handover
 
+HANDOVER = pytest.StashKey[Handover]()
 BASE_ENVIRONMENT = {
     key: value for key, value in os.environ.items() if not key.startswith(("OPSCTL_STACK", "COLUMNS", "FORCE_COLOR"))
 }
@@ -38,6 +40,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "vm" if "vm" in Path(file).stem.split("_") else file
 
     return ByFile(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before a test, or a fixture of its module, touches the shared droplet: it is as every test may expect it."""
+    handover, wanted = item.config.stash.get(HANDOVER, None), getattr(item, "fixturenames", ())
+    if handover is not None and "session_droplet" in wanted:
+        handover.give(item.nodeid, clean="droplet" in wanted)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -81,9 +91,9 @@ class Opsctl:
             pytest.fail(f"opsctl {' '.join(words)} did not end in {timeout} s\n{out}\n{err}")
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
-    def json(self, *words: str) -> dict[str, Any]:
+    def json(self, *words: str, timeout: float = 240) -> dict[str, Any]:
         """Run it with --json and return the document, whatever the exit code."""
-        done = self(*words, "--json")
+        done = self(*words, "--json", timeout=timeout)
         assert done.stdout.strip(), done.stderr
         document: dict[str, Any] = json.loads(done.stdout)
         assert document["exit_code"] == done.returncode
@@ -132,8 +142,10 @@ def sandbox_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
 
 
 @pytest.fixture(scope="session")
-def session_droplet(sandbox_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Droplet]:
-    """One container droplet for the whole session; tests use `droplet`, which cleans it first."""
+def session_droplet(
+    request: pytest.FixtureRequest, sandbox_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Droplet]:
+    """One container droplet for the whole session; tests use `droplet`, which is cleaned first."""
     if reason := engine_missing():
         pytest.skip(reason)
     name = f"test-{os.getpid()}"
@@ -143,21 +155,17 @@ def session_droplet(sandbox_environment: dict[str, str], tmp_path_factory: pytes
     try:
         shown = opsctl.json("sandbox", "status", "--name", name)["droplets"][0]["result"]
         stack = Path(shown["stack_file"])
-        yield Droplet(
-            name, stack, Opsctl({**sandbox_environment, "OPSCTL_STACK": str(stack)}, opsctl.folder), tuple(shown["ssh"])
-        )
+        known = Opsctl({**sandbox_environment, "OPSCTL_STACK": str(stack)}, opsctl.folder)
+        made = Droplet(name, stack, known, tuple(shown["ssh"]))
+        request.config.stash[HANDOVER] = Handover(made, Path(sandbox_environment["OPSCTL_SANDBOX_STATE"]))
+        yield made
     finally:
         opsctl("sandbox", "down", "--name", name)
 
 
 @pytest.fixture
 def droplet(session_droplet: Droplet) -> Droplet:
-    """The session's droplet with no container on it."""
-    session_droplet.sh(
-        "for i in $(seq 50); do docker ps -aq | xargs -r docker rm -fv >/dev/null 2>&1;"
-        ' [ -z "$(docker ps -aq)" ] && break; sleep 0.2; done; rm -rf /var/lib/opsctl'
-    )
-    assert not session_droplet.sh("docker ps -aq"), "a container of the test before could not be removed"
+    """The session's droplet with no container on it: see the hand-over before every test."""
     return session_droplet
 
 

@@ -44,6 +44,8 @@ class Machine:
         """Wait until the unit has run in this boot; how it ended."""
         deadline = time.monotonic() + 900
         shown = ""
+        enabled = self.droplet.sh(f"systemctl is-enabled {REPLAY}", check=False).strip()
+        assert enabled == "enabled", "it is not installed"
         while time.monotonic() < deadline:
             asked = subprocess.run(
                 [
@@ -131,7 +133,7 @@ def test_startup_hands_the_later_phases_over(boot: Machine) -> None:
     assert up.returncode == 0, up.stderr
     assert boot.droplet.running() == {"redis", "gateway-mcp", "rag-context"}
     assert [boot.policy(each) for each in ("redis", "gateway-mcp", "rag-context")] == ["always", "no", "no"]
-    again = boot.opsctl.json("startup", "--phase", "2")
+    again = boot.opsctl.json("startup", "--phase", "2", timeout=600)
     assert {each["outcome"] for each in again["droplets"][0]["result"]["services"]} == {"unchanged"}
 
 

@@ -32,6 +32,7 @@ def look(
     health: str = "",
     restarts: int = 0,
     free_kb: int = 10**7,
+    port: str = "",
 ) -> Diagnosis:
     state = {"Status": status, "ExitCode": code, "Error": error, "OOMKilled": oom}
     if health:
@@ -44,6 +45,7 @@ def look(
         "logs": logs,
         "kernel": kernel,
         "disk": f"/dev/x 1 1 {free_kb} 1% /",
+        "port": port,
     }
     return parse_diagnosis("s", "".join(f"{MARK} {name}\n{text}\n{MARK} rc 0\n" for name, text in sections.items()))
 
@@ -98,6 +100,39 @@ def test_kills_of_long_ago_and_of_others_do_not_count() -> None:
 def test_likely_causes(shown: dict[str, object], cause: str) -> None:
     found = look(**shown)  # type: ignore[arg-type]
     assert cause in found.cause and found.advice
+
+
+REFUSED = "failed programming external connectivity: Bind for 127.0.0.1:6379 failed: port is already allocated"
+RESTART = "restart systemctl restart docker"
+
+
+@pytest.mark.parametrize(
+    ("port", "cause", "advice"),
+    [
+        (
+            f"{RESTART}\ncontainer other-1 {ID}\nprogram docker-proxy 7",
+            "taken by container other-1",
+            "docker stop other-1",
+        ),
+        (
+            f"{RESTART}\nprogram docker-proxy 7",
+            "held by the Docker engine for a container that is gone",
+            "systemctl restart",
+        ),
+        (RESTART, "held by the Docker engine for a container that is gone", "systemctl restart docker"),
+        (f"{RESTART}\nprogram docker-proxy 7\nprogram nginx 8", "taken by nginx (process 8)", "ps -fp 8"),
+        ("", "taken: by another container, or the engine still holds it", "docker ps --filter publish=6379"),
+    ],
+    ids=["container", "stale-proxy", "stale", "program", "not-looked"],
+)
+def test_who_has_the_port_that_the_engine_refused(port: str, cause: str, advice: str) -> None:
+    found = look(error=REFUSED, code=128, port=port)
+    assert found.cause.startswith("port 6379 is ") and cause in found.cause
+    assert advice in found.advice
+
+
+def test_a_port_is_no_matter_where_the_engine_refused_none() -> None:
+    assert "ended by itself" in look(code=3, port=RESTART).cause
 
 
 def test_nothing_is_invented() -> None:

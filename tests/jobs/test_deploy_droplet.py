@@ -198,7 +198,8 @@ def test_two_paths_that_lead_to_one_env_file_are_one(deployed: Project) -> None:
 
 
 def test_the_pinned_images_survive_a_prune_and_only_five_releases_are_kept(deployed: Project) -> None:
-    for number in range(3):
+    there = len(result(deployed.opsctl.json("releases", "list"))["releases"])
+    for number in range(max(3, 6 - there)):  # so that there would be more than five, whichever tests ran before
         deployed.write(COMPOSE.replace("64M", f"{80 + number}M"))
         assert deployed.deploy()["exit_code"] == 0
     listed = result(deployed.opsctl.json("releases", "list"))["releases"]

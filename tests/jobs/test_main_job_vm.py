@@ -17,11 +17,12 @@ pytestmark = [
 
 def test_startup_then_memory_report(machine: Droplet) -> None:
     machine.sh("docker ps -aq | xargs -r docker rm -fv >/dev/null")
-    started = machine.opsctl.json("startup", "--phase", "2")
+    # Its gates may take 300 s each where it is emulated.
+    started = machine.opsctl.json("startup", "--phase", "2", timeout=900)
     assert started["ok"], started
     valid("startup", started)
     assert machine.running() == CORE
-    once_more = machine.opsctl.json("startup", "--phase", "2")
+    once_more = machine.opsctl.json("startup", "--phase", "2", timeout=600)
     assert once_more["ok"], once_more
     assert {each["outcome"] for each in valid("startup", once_more)["services"]} == {"unchanged"}
     report = valid("memory.report", machine.opsctl.json("memory", "report", "--disk-wait", "60"))

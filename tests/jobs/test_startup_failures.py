@@ -54,7 +54,7 @@ def test_a_port_that_is_taken(stack: Small) -> None:
     stack.services("port1", "port2")
     done = stack.opsctl("startup")
     assert done.returncode == 1
-    assert "port 7777 is taken" in done.stderr
+    assert "port 7777 is taken by container t-port" in done.stderr
 
 
 def test_json_tells_the_same_and_nothing_else_on_stdout(stack: Small) -> None:

@@ -177,6 +177,45 @@ def test_a_power_cycle_ends_what_ends_with_a_boot(redis: Droplet) -> None:
     until(redis, "docker exec deploy-redis-1 redis-cli ping 2>/dev/null | grep -q PONG")
 
 
+# The engine gives a container its ports before it asks containerd for anything: one that waits there is killed in time.
+KILL_ENGINE_IN_A_START = """
+docker stop -t 2 deploy-redis-1 >/dev/null
+engine=$(cat /run/sandbox/dockerd.pid) containerd=$(pgrep -P $(cat /run/sandbox/dockerd.pid) containerd)
+kill -STOP $containerd
+docker start deploy-redis-1 >/dev/null 2>&1 &
+for _ in $(seq 100); do ss -Hltn 'sport = :6379' | grep -q . && break; sleep 0.05; done
+sleep 0.3
+kill -KILL $engine $containerd
+for _ in $(seq 200); do
+    [ "$(cat /run/sandbox/dockerd.pid 2>/dev/null)" != $engine ] && docker version >/dev/null 2>&1 && exit 0
+    sleep 0.1
+done
+exit 1
+"""
+
+
+def test_a_port_that_a_killed_engine_holds_for_nobody_is_told_and_freed(redis: Droplet) -> None:
+    redis.sh(KILL_ENGINE_IN_A_START)
+    assert redis.running() == set()
+    failed = redis.opsctl("startup", "--only", "redis")
+    assert failed.returncode == 1, failed.stderr
+    assert "port 6379 is held by the Docker engine for a container that is gone" in " ".join(failed.stderr.split())
+    assert "service docker restart" in failed.stderr, "what helps is what this droplet has"
+    up = redis.opsctl("sandbox", "up", "--name", redis.name)
+    assert up.returncode == 0 and "its engine held port 6379 for no container" in up.stderr, up.stderr
+    assert redis.opsctl("startup", "--only", "redis").returncode == 0
+    again = redis.opsctl("sandbox", "up", "--name", redis.name)
+    assert "held port" not in again.stderr, "a port that a container has is left alone"
+    assert redis.running() == {"redis"}
+
+
+def test_a_crash_loop_is_mended_although_the_engine_holds_its_port(redis: Droplet) -> None:
+    break_(redis, "crash-loop", "--service", "redis")
+    redis.sh(KILL_ENGINE_IN_A_START)
+    assert mend(redis) == ["crash-loop"]
+    until(redis, "docker exec deploy-redis-1 redis-cli ping 2>/dev/null | grep -q PONG")
+
+
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [

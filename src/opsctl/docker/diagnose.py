@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from opsctl.docker.diagnose_causes import find_cause
+from opsctl.docker.diagnose_causes import find_cause, name_holder
 from opsctl.docker.facts import MARK, parse_meminfo, split
 from opsctl.docker.inspect import TEMPLATE, parse_containers
 from opsctl.model.engine import Container, ProbeState
@@ -60,7 +60,7 @@ def parse_diagnosis(service: str, output: str, seen: ProbeState | None = None) -
         cause="",
         advice="",
     )
-    return find_cause(looked)
+    return name_holder(find_cause(looked), text("port"))
 
 
 def uptime(text: str) -> float:

@@ -11,10 +11,19 @@ from opsctl.model.units import show_size
 
 _DISK_FULL = 50_000_000  # bytes; below that Postgres and the engine itself stop working
 
+# The engine's own book of ports says so, and not the kernel: only a container can have it, or nobody at all.
+_ALLOCATED = r"bind for \S*?:(\d+)\S* failed: port is already allocated"
+_ENGINES = ("docker-proxy", "dockerd")
+
 # Pattern in the engine's error, the log or the health check's output → cause and advice; \1 is what was found.
 _PATTERNS: tuple[tuple[str, str, str], ...] = (
     (
-        r"(?:bind for|listen tcp\d?) \S*?:(\d+)\S*(?: failed)?: (?:port is already|bind: address already)",
+        _ALLOCATED,
+        r"port \1 is taken: by another container, or the engine still holds it for one that is gone",
+        r"on the droplet: docker ps --filter publish=\1   # where that shows none: systemctl restart docker",
+    ),
+    (
+        r"listen (?:tcp|udp)\d? \S*?:(\d+)\S*: bind: address already",
         r"port \1 is taken by something else",
         r"on the droplet: ss -ltnp 'sport = :\1'",
     ),
@@ -89,6 +98,38 @@ def find_cause(looked: Diagnosis) -> Diagnosis:
         if answer:
             return replace(looked, cause=answer[0], advice=answer[1])
     return looked
+
+
+def name_holder(looked: Diagnosis, held: str) -> Diagnosis:
+    """With who has the port that the engine refused.
+
+    `held` has lines `container NAME ID`, `program NAME PID`, and `restart COMMAND` where anybody looked.
+
+    An engine that was killed while it started a container has that one's port ever after, for nobody: libnetwork takes
+    the mapping up again at its start and then forgets whose it was.
+    """
+    refused = re.search(_ALLOCATED, looked.error, re.IGNORECASE)
+    lines = [(kind, rest) for kind, _, rest in (line.partition(" ") for line in held.splitlines()) if rest]
+    found = dict(reversed(lines))
+    if refused is None or "restart" not in found:
+        return looked
+    port = f"port {refused[1]}"
+    if "container" in found:
+        name = found["container"].split()[0]
+        return replace(
+            looked, cause=f"{port} is taken by container {name}", advice=f"on the droplet: docker stop {name}"
+        )
+    others = [rest.split() for kind, rest in lines if kind == "program" and rest.split()[0] not in _ENGINES]
+    if others:
+        name, pid = others[0]
+        return replace(
+            looked, cause=f"{port} is taken by {name} (process {pid})", advice=f"on the droplet: ps -fp {pid}"
+        )
+    return replace(
+        looked,
+        cause=f"{port} is held by the Docker engine for a container that is gone: no container has it, and no program",
+        advice=f"on the droplet: {found['restart']}   # all its containers start again; then opsctl startup",
+    )
 
 
 def _memory(looked: Diagnosis) -> tuple[str, str] | None:

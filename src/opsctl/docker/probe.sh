@@ -165,10 +165,16 @@ filters=(); for each in "${ids[@]}"; do filters+=(--filter "container=$each"); d
 # Everything meets in one pipe that is read without a time limit: `read -t` loses what it has read of a line when the
 # time is up in the middle of it. A tick twice a second takes the limit's place.
 tick() { printf 'P|%s\n' "$BASHPID"; while read -r -t 0.5 -u 8; [ $? -gt 128 ]; do printf 'T|\n' || exit 0; done; }
+# The client writes an event piece by piece, and a verdict that fell in between would be lost: only whole lines go on.
 listen() {
-  docker events --since "$since" --filter type=container "${filters[@]}" \
-    --format 'E|{{.Actor.ID}}|{{index .Actor.Attributes "exitCode"}}|{{.Action}}' &
-  printf 'P|%s\n' "$!"; wait "$!"; printf 'X|\n'
+  local line
+  exec 6< <(exec docker events --since "$since" --filter type=container "${filters[@]}" \
+    --format 'E|{{.Actor.ID}}|{{index .Actor.Attributes "exitCode"}}|{{.Action}}')
+  printf 'P|%s\n' "$!"
+  while IFS= read -r line <&6; do
+    case $line in *'|exec_'*) ;; *) printf '%s\n' "$line" || break ;; esac
+  done
+  printf 'X|\n'
 }
 feed() {
   listen 2>/dev/null & tick 2>/dev/null &
@@ -188,7 +194,8 @@ settled() { # service, state, detail
 }
 declare -A seen policy
 while IFS='|' read -r i state code oom health start mode ips ports restart; do
-  s=${service_of[$i]}; seen[$s]=1 started[$s]=$start left[$s]=$ports policy[$s]=$restart
+  s=${service_of[${i:--}]:-}; [ -n "$s" ] || continue   # an engine that is gone answers with an empty line
+  seen[$s]=1 started[$s]=$start left[$s]=$ports policy[$s]=$restart
   address[$s]=${ips%% *}; [ "$mode" != host ] || address[$s]=127.0.0.1
   [ -z "${watched[$s]:-}" ] || [ "$state" != running ] || continue
   case $state in

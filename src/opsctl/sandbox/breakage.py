@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from opsctl.model.cancel import Cancel
-from opsctl.model.errors import DeadlineExceeded, OpsError, StepFailed, UnreachableError, UsageError
+from opsctl.model.errors import ConfigError, DeadlineExceeded, OpsError, StepFailed, UnreachableError, UsageError
 from opsctl.sandbox import breakage_faults as faults
 from opsctl.sandbox import breakage_record as record
 from opsctl.sandbox.breakage_faults import Fault, Options
@@ -94,6 +94,15 @@ def mend_if_reachable(kind: Kind, spec: Spec, progress: Progress, cancel: Cancel
         mend(kind, spec, None, progress, cancel)
 
 
+def free_ports(kind: Kind, spec: Spec, progress: Progress, cancel: Cancel) -> None:
+    """Start a droplet's engine anew where it holds ports for no container: one that was killed at a bad moment does."""
+    held = None
+    with suppress(UnreachableError, ConfigError):  # one made by an older opsctl can only be reached by its network
+        held = values(_run(inside(kind.name, spec), "mend", "ports", (), cancel)).get("ports")
+    if held:
+        progress(f"{spec.name}: its engine held port {held.replace(' ', ', ')} for no container: started it anew")
+
+
 def _undo(droplet: Inside, broken: Broken, cancel: Cancel) -> None:
     if broken.what == "hung":
         droplet.thaw(cancel)
@@ -145,4 +154,5 @@ def _about(options: Options) -> str:
 
 @cache
 def _script() -> str:
-    return Path(__file__).with_name("breakage.sh").read_text()
+    folder = Path(__file__).parent
+    return "".join((folder / name).read_text() for name in ("breakage_engine.sh", "breakage.sh"))

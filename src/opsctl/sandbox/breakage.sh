@@ -4,18 +4,6 @@
 set -u -o pipefail
 kept=/var/lib/sandbox-broken
 
-no() { echo "$*" >&2; exit 1; }
-
-# start|stop docker|ssh. A socket unit would bring a stopped service back at the next connection.
-unit() {
-    if [ -d /run/systemd/system ]; then
-        systemctl is-enabled -q "$2.socket" 2> /dev/null && systemctl "$1" "$2.socket"
-        systemctl "$1" "$2.service"
-    else
-        case $2 in docker) droplet-service "$1" dockerd ;; ssh) droplet-service "$1" sshd ;; esac
-    fi
-}
-
 running() { docker ps --format '{{.Label "com.docker.compose.service"}}' | grep . | sort | paste -sd' '; }
 container() {
     local found
@@ -130,8 +118,7 @@ mend_docker() {
     [ ! -e "$kept/daemon.none" ] || rm -f /etc/docker/daemon.json "$kept/daemon.none"
     [ ! -d /run/systemd/system ] || systemctl reset-failed docker.service docker.socket 2> /dev/null
     unit start docker
-    for _ in $(seq 100); do docker version > /dev/null 2>&1 && return 0; sleep 0.2; done
-    no "the engine does not answer"
+    answers
 }
 
 pids() { docker top "$1" -eo pid 2> /dev/null | tail -n +2; }
@@ -173,14 +160,14 @@ break_crash() { # SERVICE
     docker cp "$kept/$id/broken" "$id:$path" || exit 1
     echo "container $id"
     echo "path $path"
-    docker restart -t 1 "$id" > /dev/null
+    start_again "$id"
 }
 mend_crash() { # CONTAINER PATH
     [ -n "$1" ] || return 0
     docker inspect "$1" > /dev/null 2>&1 || { rm -rf "${kept:?}/$1"; return 0; }
     # Begun before and not finished: the program is back already.
     [ ! -e "$kept/$1/program" ] || docker cp "$kept/$1/program" "$1:$2" || exit 1
-    docker restart -t 1 "$1" > /dev/null || exit 1
+    start_again "$1"
     rm -rf "${kept:?}/$1"
 }
 

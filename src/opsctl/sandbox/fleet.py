@@ -90,6 +90,7 @@ def _up_one(kind: Kind, spec: Spec, progress: Progress, cancel: Cancel) -> Spec:
         spec = replace(spec, port=free_port({spec.port}))
         kind.up(spec, progress, cancel)
     breakage.mend_if_reachable(kind, spec, progress, cancel)
+    breakage.free_ports(kind, spec, progress, cancel)
     return spec
 
 
