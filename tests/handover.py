@@ -66,7 +66,7 @@ class Handover:
     def _faults(self, clean: bool) -> list[str]:
         if self._broken.exists():
             what = [each["what"] for each in json.loads(self._broken.read_text())["faults"]]
-            return [f"what `sandbox break` did was not undone ({', '.join(what)})"]
+            return [f"what `sandbox break` did ({', '.join(what)}) was not undone"]
         script = self._engine + _LOOK.replace("CLEAN", _CLEAN if clean else "")
         *words, address = self._droplet.ssh
         argv = [*words, *_ASKED, address, "bash -s"]
