@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from opsctl.model.cancel import Cancel
 
@@ -59,7 +59,7 @@ class Record:
 
     The digest covers type and value, never the TTL: a sliding session is no other session a second later.
     `ttl` in seconds, None without one. `size` in bytes as stored. `fault` says why it cannot be migrated as it is
-    (too large, of a type nobody reads): it goes to quarantine with that reason.
+    (too large, of a type nobody reads): it goes to quarantine with that reason, counted under `fault_code`.
     """
 
     key: bytes
@@ -69,6 +69,7 @@ class Record:
     kind: str = ""  # string, hash, point, file entry … as the source calls it
     ttl: float | None = None
     fault: str = ""
+    fault_code: str = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ class Item:
     """One thing as the sink will have it. `digest` is of exactly what `Sink.read` gives back once it is stored.
 
     `group` is where it goes inside the sink: a tenant, a table; "" where there is one place. `size` in bytes.
+    `undated` says that nothing in the record tells its group, which therefore comes from `days`; body and digest must
+    not depend on it. The group it already has, by the ledger or by `Sink.locate`, then replaces the one it says.
     """
 
     key: bytes
@@ -84,6 +87,7 @@ class Item:
     digest: bytes
     size: int
     group: str = ""
+    undated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +186,10 @@ class Sink(Protocol):
         ...
 
     def read(self, items: Sequence[Item], cancel: Cancel) -> Sequence[bytes | None]:
-        """The digest of what is stored under each item's id and group now, in order; None where nothing is."""
+        """The digest of what is stored under each item's id and group now, in order; None where nothing is.
+
+        Nothing else of an item may matter: `finish` and a rerun ask with items that have no body.
+        """
         ...
 
     def locate(self, ids: Sequence[str], cancel: Cancel) -> Mapping[str, str]:
@@ -204,7 +211,7 @@ class Transform(Protocol):
     workers: int
 
     def describe(self) -> Mapping[str, Any]:
-        """What the receipt should say of it: model, width, mapping."""
+        """What the receipt should say of it: model, width, mapping; `ttl` is a sentence on what becomes of TTLs."""
         ...
 
     def apply(self, records: Sequence[Record], days: Mapping[bytes, str], cancel: Cancel) -> Sequence[Item | Rejected]:
@@ -216,10 +223,21 @@ class Transform(Protocol):
         ...
 
 
+@runtime_checkable
+class Outlines(Protocol):
+    """What a transform whose `apply` is dear (it embeds) should have besides, so that a dry run can see everything."""
+
+    def outline(
+        self, records: Sequence[Record], days: Mapping[bytes, str], cancel: Cancel
+    ) -> Sequence[Item | Rejected]:
+        """As `apply`, with the same groups and rejections, but without the dear part: body and digest may be empty."""
+        ...
+
+
 class State(IntEnum):
     """Where a key stands in the ledger."""
 
-    SEEN = 0  # exported, nothing known of the sink
+    SEEN = 0  # exported, with the id and group it is to have; nothing known of the sink
     VERIFIED = 1  # written, read back, equal
     QUARANTINED = 2
     FINISHED = 3  # verified, and removed from the source
@@ -228,7 +246,7 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A key's row in the ledger."""
+    """A key's row in the ledger. `stored_digest` is what was read back, `run` is who exported and wrote it."""
 
     key: bytes
     state: State
@@ -237,6 +255,8 @@ class Entry:
     id: str = ""
     group: str = ""
     day: str = ""  # of its first sight, UTC, yyyymmdd
+    stored_digest: bytes = b""
+    run: str = ""
 
 
 @dataclass(frozen=True)
