@@ -46,6 +46,7 @@ COMMANDS = (
         "Bring back a release: its compose file, its configuration and its images together.",
         "rollback",
     ),
+    Command("migrate", DATA, "Data from one store to another, verified before anything is deleted.", "migrate"),
     Command("init", SETUP, "Write a first stack file from what is there.", "init"),
     Command("config", SETUP, "What the configuration says, and where each value comes from.", "config"),
     Command("droplet", SETUP, "Droplets through their provider: power, snapshots, sizes, DNS.", "droplet"),

@@ -1,0 +1,254 @@
+"""`opsctl migrate`: data from one store to another, verified before anything is deleted."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn
+
+import typer
+
+from opsctl.cli import commands
+from opsctl.cli.context import Context
+from opsctl.cli.options import JsonOption, VerboseOption, YesOption
+from opsctl.cli.output import finish as leave
+from opsctl.cli.process import GoingOn, Process
+from opsctl.model.errors import ExitCode, OpsError
+from opsctl.model.result import CommandResult, DropletResult
+
+if TYPE_CHECKING:
+    from opsctl.model.migrate import Receipt
+
+group = typer.Typer(no_args_is_help=True)
+
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run of `migrate list`, by the beginning of its id, or last.")
+]
+
+
+class Kind(NamedTuple):
+    """A migration: the module of its command, and what it moves from and to."""
+
+    name: str
+    module: str
+    source: str
+    sink: str
+    help: str
+
+
+MIGRATIONS = (
+    Kind("dragonfly-to-weaviate", "migrate_dragonfly_to_weaviate", "redis", "weaviate", "Memory items, embedded."),
+    Kind("qdrant-to-cloud", "migrate_qdrant_to_cloud", "qdrant", "qdrant", "Collections with points and indexes."),
+    Kind("redis-to-postgres", "migrate_redis_to_postgres", "redis", "postgres", "Hashes into a table, types inferred."),
+    Kind("state-to-redis", "migrate_state_to_redis", "json", "redis", "A state file into sessions, and back."),
+    Kind("redis-to-managed", "migrate_redis_to_managed", "redis", "redis", "Every key with its TTL."),
+    Kind("volumes-to-host", "migrate_volumes_to_host", "volume", "path", "Named volumes to host paths, and back."),
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to the app, with every migration in it."""
+    help_text = "Data from one store to another, verified before anything is deleted."
+    for each in MIGRATIONS:
+        if importlib.util.find_spec(f"opsctl.cli.{each.module}") is not None:
+            importlib.import_module(f"opsctl.cli.{each.module}").register(group)
+    app.add_typer(group, name="migrate", help=help_text, rich_help_panel=commands.DATA)
+
+
+@group.command("list")
+def list_(ctx: typer.Context, as_json: JsonOption = False, verbose: VerboseOption = 0) -> None:
+    """Every migration there is, and the runs that this machine knows."""
+    from opsctl.jobs.migration_runs import listed
+    from opsctl.model.migrate_shown import MigrationKind, MigrationListing
+
+    context = Context(ctx, verbose=verbose)
+    kinds = tuple(MigrationKind(each.name, each.source, each.sink, each.help) for each in MIGRATIONS)
+    result = CommandResult((DropletResult("", MigrationListing(kinds, listed(20))),))
+
+    def render(each: DropletResult[MigrationListing]) -> None:
+        from opsctl.render.migrate_runs import print_listing
+
+        assert each.result is not None
+        print_listing(each.result)
+
+    raise typer.Exit(leave("migrate.list", result, as_json=as_json, render=render, redact=context.redact))
+
+
+@group.command()
+def status(
+    ctx: typer.Context,
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run; else all of them.")] = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+) -> None:
+    """How far a run is, or how it ended, and what to type next. All runs without one."""
+    from opsctl.jobs.migration_runs import listed, shown
+    from opsctl.model.migrate_shown import RunListing
+    from opsctl.spine.run_folder import find
+
+    context = Context(ctx, verbose=verbose)
+    runs = (shown(find(run)),) if run is not None else listed(50)
+    result = CommandResult((DropletResult("", RunListing(runs)),))
+
+    def render(_: DropletResult[RunListing]) -> None:
+        from opsctl.render.migrate_runs import print_run, print_runs
+
+        if run is None:
+            print_runs(runs)
+        else:
+            print_run(runs[0], redact=context.redact)
+
+    raise typer.Exit(leave("migrate.status", result, as_json=as_json, render=render, redact=context.redact))
+
+
+@group.command()
+def attach(ctx: typer.Context, run: RunArgument, as_json: JsonOption = False, verbose: VerboseOption = 0) -> None:
+    """Watch a run until it ends, and exit as it did. Ctrl-C leaves it running."""
+    from opsctl.jobs.migration_runs import exit_code, follow
+    from opsctl.model.migrate_shown import RunListing
+    from opsctl.render.migrate_progress import progress
+    from opsctl.spine.run_folder import find
+
+    context = Context(ctx, verbose=verbose)
+    folder = find(run)
+    with progress(as_json=as_json, redact=context.redact) as moving:
+        ended = follow(folder, moving.report, cancel=context.cancel)
+    code = exit_code(ended)
+    result = CommandResult((DropletResult("", RunListing((ended,)), None, code),))
+
+    def render(_: DropletResult[RunListing]) -> None:
+        from opsctl.render.migrate_runs import print_run
+
+        print_run(ended, redact=context.redact)
+
+    raise typer.Exit(leave("migrate.attach", result, as_json=as_json, render=render, redact=context.redact))
+
+
+@group.command()
+def pause(ctx: typer.Context, run: RunArgument, as_json: JsonOption = False, verbose: VerboseOption = 0) -> None:
+    """Let a run finish its batches and wait; `migrate resume RUN` lets it go on."""
+    context = Context(ctx, verbose=verbose)
+    raise typer.Exit(_told(context, run, as_json=as_json))
+
+
+@group.command()
+def resume(
+    ctx: typer.Context,
+    run: RunArgument,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+) -> None:
+    """Go on with a run that is paused, was stopped, was killed, or failed.
+
+    It runs as it was begun; what is verified already is not written again.
+    """
+    from opsctl.jobs.migration_runs import shown
+    from opsctl.spine.run_folder import find
+
+    if shown(find(run)).state in ("paused", "running", "waiting", "draining"):
+        raise typer.Exit(_told(Context(ctx, verbose=verbose), run, as_json=as_json, word="run"))
+    _again(ctx, run, GoingOn("", "run", yes, as_json, verbose))
+
+
+@group.command("finish")
+def finish_(
+    ctx: typer.Context,
+    run: RunArgument,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+) -> None:
+    """Delete at the source what is verified, if it is unchanged since it was read.
+
+    Every record is read back from where it went once more before it is
+    deleted. What has changed stays; the next run copies it again.
+    """
+    _again(ctx, run, GoingOn("", "finish", yes, as_json, verbose))
+
+
+@group.command()
+def rollback(
+    ctx: typer.Context,
+    run: RunArgument,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+) -> None:
+    """Put the source back from the export, and take back what the run wrote.
+
+    Only what is missing is restored, and only what is still as it was written
+    is taken back: what somebody else has put there since is left alone.
+    """
+    _again(ctx, run, GoingOn("", "rollback", yes, as_json, verbose))
+
+
+@group.command()
+def replay(
+    ctx: typer.Context,
+    run: RunArgument,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+) -> None:
+    """Try the records in quarantine once more."""
+    _again(ctx, run, GoingOn("", "replay", yes, as_json, verbose))
+
+
+@group.command()
+def receipt(ctx: typer.Context, run: RunArgument, as_json: JsonOption = False, verbose: VerboseOption = 0) -> None:
+    """What a run proved: counts, and a checksum of what was to be there and of what is."""
+    from opsctl.spine.run_folder import find
+
+    context = Context(ctx, verbose=verbose)
+    folder = find(run)
+    found = folder.receipt()
+    if found is None:
+        raise OpsError(
+            f"{folder.path.name} has no receipt",
+            why="it has not come to an end yet",
+            next=f"opsctl migrate status {folder.path.name}",
+        )
+    result = CommandResult((DropletResult("", found),))
+
+    def render(_: DropletResult[Receipt]) -> None:
+        from opsctl.render.migrate import print_receipt
+
+        print_receipt(found, redact=context.redact)
+
+    raise typer.Exit(leave("migrate.receipt", result, as_json=as_json, render=render, redact=context.redact))
+
+
+def _told(context: Context, run: str, *, as_json: bool, word: str = "pause") -> ExitCode:
+    from opsctl.jobs.migration_runs import control
+    from opsctl.model.migrate_shown import RunControlled
+    from opsctl.spine.run_folder import find
+
+    done = control(find(run), "pause" if word == "pause" else "run")
+
+    def render(_: DropletResult[RunControlled]) -> None:
+        from opsctl.render.migrate_runs import print_controlled
+
+        print_controlled(done)
+
+    name = "migrate.pause" if word == "pause" else "migrate.resume"
+    return leave(name, CommandResult((DropletResult("", done),)), as_json=as_json, render=render, redact=context.redact)
+
+
+def _again(ctx: typer.Context, run: str, going_on: GoingOn) -> NoReturn:
+    """Call the run's own command as it was called, in the folder in which it was, for another action.
+
+    Raises UsageError for a run that is unknown or works still, OpsError where its folder is gone.
+    """
+    from dataclasses import replace
+
+    from opsctl.cli.main import build
+    from opsctl.jobs.migration_runs import at_rest
+    from opsctl.spine.run_folder import find
+
+    process: Process = ctx.obj
+    record = at_rest(find(run), going_on.action)
+    process.going_on = replace(going_on, run_id=record.run_id)
+    app = build(record.argv)
+    code = app(args=list(record.argv), prog_name="opsctl", standalone_mode=False, obj=process)
+    raise typer.Exit(int(code or 0))
