@@ -70,7 +70,7 @@ class Stores:
             url = self._from_stack(text, given, kinds, flag)
             entry = {key: given[key].reveal() for key in _PLAIN & set(given)}
             via = entry.get("via", "")
-        url = self._guarded(url, via, plaintext=entry.get("plaintext") == "True", name=text, named=given is not None)
+        url = self._guarded(url, via, plaintext=entry.get("plaintext") == "true", name=text, named=given is not None)
         api_key = given["api_key"] if given is not None and "api_key" in given else None
         grpc_port = int(entry["grpc_port"]) if "grpc_port" in entry else None
         target = self._reached(url, via, api_key, grpc_port)

@@ -19,6 +19,7 @@ _SCHEMES: dict[str, tuple[StoreKind, ...]] = {
     "https": ("weaviate", "qdrant"),
 }
 _PORTS = {"redis": 6379, "postgres": 5432, "weaviate": 8080, "qdrant": 6333}
+WAY_KEYS = ("via", "grpc_port", "plaintext")  # of a store in the stack file: how it is reached, and no secret
 _FILES: tuple[StoreKind, ...] = ("json", "qdrant")  # a file, and the folder of a local Qdrant
 _ENCRYPTED = ("require", "verify-ca", "verify-full")
 
