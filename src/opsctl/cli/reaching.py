@@ -181,7 +181,8 @@ class Stores:
             grpc = self._open.enter_context(session.host.forward(host, grpc_port or _GRPC))
             grpc_port = grpc.port
         shown = f"{url.shown} via {via}"
-        identity = f"{session.droplet.address.rpartition('@')[2]}!{url.shown}"
+        address = session.droplet.address.rpartition("@")[2]
+        identity = f"{socket.gethostname() if address == 'local' else address}!{url.shown}"
         return Target(url.kind, replaced(url, there.host, there.port), shown, identity, api_key, grpc_port, via)
 
     def _seen_there(self, session: Session, url: StoreUrl) -> tuple[str, int]:
