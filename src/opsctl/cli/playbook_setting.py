@@ -140,6 +140,7 @@ def place_of(context: Context, session: Session, reporter: Reporter) -> Place:
         why=session.why,
         deployer=session.deployer,
         evidence=session.evidence,
+        gauges=session.gauges,
         knock=session.knock,
         reveal=lambda name: _reveal(context, name),
         cloud=lambda: session.cloud,

@@ -149,7 +149,7 @@ def _validate(order: Order) -> Done:
     fresh = order.get("fresh", False)
     terms = Terms(order.get("within", 90.0 if fresh else 0.0), fresh)
     wanted = chosen(place.stack, order.get("probes", ()))
-    found = validate(place.host, place.evidence, wanted, terms, cancel=place.cancel)
+    found = validate(place.host, place.evidence, place.gauges, wanted, terms, cancel=place.cancel)
     failed = [each for each in found.probes if not each.passed]
     if not failed:
         return Done(Outcome.UNCHANGED, "; ".join(f"{each.name}: {each.said}" for each in found.probes))

@@ -14,6 +14,7 @@ from opsctl.model.deploy import Deployer
 from opsctl.model.engine import StackFacts
 from opsctl.model.errors import ErrorInfo, ExitCode, Interrupted
 from opsctl.model.events import Outcome
+from opsctl.model.measures import Gauges
 from opsctl.model.memory_facts import MemoryReader
 from opsctl.model.operate import DropletFacts, Operator
 from opsctl.model.playbook import Check, JobSpec
@@ -42,6 +43,7 @@ class Place:
     why: WhyReader
     deployer: Deployer
     evidence: Evidence
+    gauges: Gauges
     knock: Callable[[Cancel], bool]
     reveal: Callable[[str], Secret]  # the secret in a variable of the environment; raises ConfigError without
     cloud: Callable[[], Cloud]

@@ -88,7 +88,7 @@ class Probe:
     """One check with a pass criterion. Seconds for the times; `texts` are resolved when one is asked for."""
 
     name: str
-    kind: Literal["http", "command", "metrics", "traces"]
+    kind: Literal["http", "command", "metrics", "traces", "store"]
     texts: Mapping[str, Secret]  # http, metrics or traces; url, user, token
     command: tuple[str, ...] = ()
     status: int | None = None
@@ -96,6 +96,11 @@ class Probe:
     gap: float | None = None
     over: float = 600.0
     within: float = 10.0
+    store: str = ""  # one of the stack's stores, and of which kind it is
+    store_kind: str = ""
+    collection: str = ""  # "" is all of them
+    expect: Mapping[str, float] = field(default_factory=dict)  # measure → bound, in the unit of `model/measures.py`
+    explicit: bool = False  # the bounds are the stack file's own
 
     def text(self, key: str) -> str:
         """One of the texts, "" without it; never for what is shown. Raises ConfigError for a variable not set."""
