@@ -141,14 +141,17 @@ def resume(
 ) -> None:
     """Go on with a run that is paused, was stopped, was killed, or failed.
 
-    It runs as it was begun; what is verified already is not written again.
+    It goes on with what was cut short (the copy, `finish`, `rollback`), as it
+    was begun; what is verified already is not written again.
     """
-    from opsctl.jobs.migration_runs import shown
+    from opsctl.jobs.migration_runs import CUT_SHORT, WORKING, shown
     from opsctl.spine.run_folder import find
 
-    if shown(find(run)).state in ("paused", "running", "waiting", "draining"):
+    now = shown(find(run))
+    if now.state in WORKING:
         raise typer.Exit(_told(Context(ctx, verbose=verbose), run, as_json=as_json, word="run"))
-    _again(ctx, run, GoingOn("", "run", yes, as_json, verbose))
+    action = now.action if now.state in CUT_SHORT else "run"
+    _again(ctx, run, GoingOn("", action, yes, as_json, verbose))
 
 
 @group.command("finish")

@@ -170,7 +170,7 @@ class _Run:
     def _ask(self, action: Action, known: RunFolder) -> None:
         source, sink = self._shown
         receipt = known.receipt()
-        count = f"{receipt.counts.verified + receipt.counts.unchanged:,} records, " if receipt else ""
+        count = f"{receipt.verified_total:,} records, " if receipt else ""
         question = {
             "finish": f"Delete at {source} what is verified in {sink} ({count}only what is unchanged since)?",
             "rollback": f"Restore {source} from the export, and take back what this run wrote to {sink}?",
@@ -208,6 +208,7 @@ class _Run:
             ledger=str(migration.ledger),
             options=dict(migration.options),
             error="",
+            code="",
         )
         folder.write("run.json", record)
         folder.control("run")
@@ -222,7 +223,10 @@ class _Run:
             else:
                 receipt = getattr(migrate, action)(migration)
         except OpsError as error:
-            folder.write("run.json", replace(record, pid=0, error=self.context.redact(error.info.what)))
+            going_on = f"opsctl migrate resume {record.run_id}"
+            error.info = replace(error.info, next=error.info.next or going_on)
+            told = self.context.redact(error.info.what)
+            folder.write("run.json", replace(record, pid=0, error=told, code=error.info.code))
             raise
         folder.write("run.json", replace(record, pid=0))
         return receipt

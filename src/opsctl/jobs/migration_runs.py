@@ -14,6 +14,7 @@ from opsctl.model.migrate_shown import RunControlled, RunRecord, RunShown
 from opsctl.spine.run_folder import RunFolder, every, lives
 
 WORKING = ("running", "paused", "waiting", "draining")
+CUT_SHORT = ("interrupted", "stopped", "failed")
 _LOOK_EVERY = 0.5  # seconds
 
 
@@ -49,13 +50,13 @@ def _state(folder: RunFolder, record: RunRecord, progress: Progress | None, rece
         return "paused" if said == "running" and folder.told == "pause" else said
     if record.pid:
         return "interrupted"
-    if record.error and (receipt is None or receipt.outcome != "stopped"):
-        return "failed"
+    if record.error:
+        return "stopped" if record.code == Interrupted.code else "failed"
     return receipt.outcome if receipt is not None else "failed"
 
 
 def following(run: str, state: str) -> tuple[str, ...]:
-    """What one may type next."""
+    """What one may type next. What was cut short is gone on with by `resume`, whatever it was."""
     words = {
         "complete": ("finish", "rollback"),
         "partial": ("replay", "finish", "rollback"),
@@ -128,7 +129,8 @@ def at_rest(folder: RunFolder, action: str) -> RunRecord:
 
 
 def _refuse(now: RunShown, action: str) -> None:
-    if action == "finish" and now.state not in ("complete", "partial", "finished", "interrupted", "failed"):
+    whole = now.state in ("complete", "partial", "finished") or now.action in ("finish", "replay")
+    if action == "finish" and not whole:
         raise UsageError(
             f"{now.run_id} is {now.state}, and cannot be finished",
             why="only what a whole run has verified is deleted",

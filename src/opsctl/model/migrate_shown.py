@@ -32,7 +32,8 @@ class RunRecord:
     sink: str = ""
     ledger: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
-    error: str = ""  # what it failed with, when it ended without a receipt
+    error: str = ""  # what it failed with
+    code: str = ""  # that error's code: `interrupted` when somebody stopped it
 
 
 @dataclass(frozen=True)
@@ -103,3 +104,6 @@ class Migrated:
     preview: Preview | None = None
     receipt: Receipt | None = None
     next: tuple[str, ...] = ()
+
+
+Resumed = Migrated | RunControlled  # a run that waits is told to go on, any other is gone on with here
