@@ -48,6 +48,11 @@ class Checksum:
         self.value = (self.value + int.from_bytes(digest(key, content), "big")) % (1 << (8 * DIGEST_SIZE))
         self.count += 1
 
+    def merge(self, other: Checksum) -> None:
+        """Count another one's pairs in."""
+        self.value = (self.value + other.value) % (1 << (8 * DIGEST_SIZE))
+        self.count += other.count
+
     def hex(self) -> str:
         """32 hexadecimal digits."""
         return f"{self.value:0{2 * DIGEST_SIZE}x}"
@@ -288,7 +293,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a run proved. The two checksums are equal exactly when what was to be written is what was read back."""
+    """What a run proved. The two checksums are equal exactly when what was to be written is what was read back.
+
+    They are over `verified_total` keys: all that the ledger has as verified, whichever run copied them.
+    """
 
     run_id: str
     migration: str
@@ -303,6 +311,7 @@ class Receipt:
     stored_checksum: str
     export: str  # path of the file that a rollback reads
     quarantine: str
+    verified_total: int = 0
     notes: tuple[str, ...] = ()
 
 
