@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from opsctl.model.measures import Measure
 from opsctl.model.units import show_duration, show_size
 
-
 SAVE_POINTS = "config_save"  # what CONFIG GET save says, put beside what INFO does
 
 
