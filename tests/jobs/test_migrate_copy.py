@@ -220,10 +220,10 @@ def test_two_runs_with_one_ledger_are_refused(work: Try) -> None:
 
 def test_large_values_are_cut_into_smaller_batches(tmp_path: Path) -> None:
     sizes: list[int] = []
-    big = Try(tmp_path, MemorySource({b"k%d" % n: bytes([n]) * 3_000_000 for n in range(40)}))
+    big = Try(tmp_path, MemorySource({b"k%d" % n: bytes([n]) * 3_000_000 for n in range(12)}))
     big.sink = MemorySink(before=lambda: sizes.append(1))
     assert migrate.run(big.run()).outcome == "complete"
-    assert len(sizes) >= 13, "3 of 3 MB in a batch"
+    assert len(sizes) >= 4, "3 of 3 MB in a batch"
     big.whole()
 
 

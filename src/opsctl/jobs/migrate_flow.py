@@ -106,9 +106,8 @@ class Crew:
     `reading` ends what brings new work, `work` ends everything at once.
     """
 
-    def __init__(self, asked: Cancel, *, drain: float = DRAIN) -> None:
+    def __init__(self, asked: Cancel) -> None:
         self.asked, self.reading, self.work = asked, asked.child(), Cancel()
-        self._drain = drain
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
         self._living = 0
@@ -126,7 +125,7 @@ class Crew:
         draining: Cancel | None = None
         while self._wait():
             if draining is None and self.asked.done:
-                draining = Cancel(self._drain)
+                draining = Cancel(DRAIN)
             if draining is not None and draining.expired:
                 self.work.cancel(self.asked.signum)
             self._guarded(tick)

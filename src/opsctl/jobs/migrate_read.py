@@ -68,10 +68,10 @@ class Reader:
         """Verified and the same: left out. Under way: later. The rest is taken."""
         newest = {record.key: record for record in records}
         flying = self.flight.split(newest) | (self.later.keys() & newest.keys())
+        unchanged = len(records) - len(newest) + len(self.later.keys() & flying)  # given once more, told once
         if flying:
             self.later |= {key: newest.pop(key) for key in flying}
         rows = self.ledger.entries(list(newest))
-        unchanged = len(records) - len(newest) - len(flying)
         for key, record in newest.items():
             row = rows.get(key)
             if row is not None:

@@ -1,0 +1,174 @@
+"""The ledger of a migration: what it keeps through kills, full disks, and a million keys."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from opsctl.model.errors import ExitCode, OpsError
+from opsctl.model.migrate import Entry, State
+from opsctl.spine.ledger import Claim, Ledger, Peek
+from opsctl.spine.ledger_file import DiskFull, LedgerBusy, LedgerDamaged
+
+
+def claims(count: int, day: str = "20250101", source: bytes = b"s") -> list[Claim]:
+    return [(b"k%d" % n, source, b"i", f"id-{n}", "group", day) for n in range(count)]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger(tmp_path / "private" / "ledger.db", "run-1")
+    yield opened
+    opened.close()
+
+
+def test_a_claim_keeps_the_day_of_the_first_and_takes_the_rest(ledger: Ledger) -> None:
+    ledger.claim(claims(3))
+    ledger.claim(claims(1, "20260202", b"t"))
+    found = ledger.entries([b"k0", b"k1", b"none"])
+    assert found[b"k0"] == Entry(b"k0", State.SEEN, b"t", b"i", "id-0", "group", "20250101", b"", "run-1")
+    assert found[b"k1"].source_digest == b"s"
+    assert b"none" not in found
+
+
+def test_what_was_claimed_anew_is_not_verified_by_an_older_proof(ledger: Ledger) -> None:
+    ledger.claim(claims(2))
+    ledger.claim(claims(1, source=b"t"))
+    ledger.verify([(b"i", b"k0", b"s"), (b"i", b"k1", b"s")])
+    assert ledger.counts() == {State.SEEN: 1, State.VERIFIED: 1}
+    assert ledger.entries([b"k1"])[b"k1"].stored_digest == b"i"
+
+
+def test_rows_may_be_marked_while_they_are_gone_through(ledger: Ledger) -> None:
+    ledger.claim(claims(1000))
+    ledger.verify((b"i", b"k%d" % n, b"s") for n in range(1000))
+    seen = []
+    for chunk in ledger.chunks(State.VERIFIED, size=64):
+        assert len(chunk) <= 64
+        seen += [row.key for row in chunk]
+        ledger.mark((row.key for row in chunk), State.FINISHED)
+    assert seen == [b"k%d" % n for n in range(1000)]
+    assert ledger.counts() == {State.FINISHED: 1000}
+
+
+def test_quarantine_keeps_where_an_item_was(ledger: Ledger) -> None:
+    ledger.claim(claims(1))
+    ledger.quarantine([(b"k0", b"t", "20260202"), (b"new", b"u", "20260202")])
+    found = ledger.entries([b"k0", b"new"])
+    assert (found[b"k0"].state, found[b"k0"].group, found[b"k0"].day) == (State.QUARANTINED, "group", "20250101")
+    assert found[b"new"].day == "20260202"
+
+
+def test_more_keys_than_one_question_holds(ledger: Ledger) -> None:
+    ledger.claim(claims(1234))
+    assert len(ledger.entries([b"k%d" % n for n in range(2000)])) == 1234
+
+
+def test_keys_of_any_bytes(ledger: Ledger) -> None:
+    zoo = [b"", b"\x00", b"\xff\xfe", "ü{slot}".encode(), b"x" * 1_000_000]
+    ledger.claim((key, b"s", b"i", "id", "", "") for key in zoo)
+    assert set(ledger.entries(zoo)) == set(zoo)
+
+
+def test_one_run_at_a_time_and_others_may_look(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.claim(claims(2))
+    with pytest.raises(LedgerBusy, match="another run") as caught:
+        Ledger(ledger.path, "run-2")
+    assert caught.value.info.next == "opsctl migrate attach run-1"
+    peek = Peek(ledger.path)
+    assert len(peek.entries([b"k0", b"k1", b"k2"])) == 2
+    peek.close()
+    nothing = Peek(tmp_path / "none")
+    assert nothing.entries([b"k0"]) == {}
+    assert not (tmp_path / "none").exists()
+    ledger.close()
+    Ledger(ledger.path, "run-2").close()
+
+
+def test_its_files_are_private(ledger: Ledger) -> None:
+    ledger.claim(claims(2))
+    assert stat.S_IMODE(ledger.path.parent.stat().st_mode) == 0o700
+    files = list(ledger.path.parent.iterdir())
+    assert len(files) >= 3
+    assert {stat.S_IMODE(each.stat().st_mode) for each in files} == {0o600}
+
+
+def test_a_damaged_file_is_named_with_the_way_on(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"this is no database, and it is long enough to be looked at" * 100)
+    with pytest.raises(LedgerDamaged) as caught:
+        Ledger(path, "run")
+    assert caught.value.info.next.startswith(f"mv {path} ")
+    path.unlink()
+    Ledger(path, "run").close()
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OpsError, match="cannot be opened"):
+        Ledger(tmp_path / "file" / "ledger.db", "run")
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from opsctl.spine.ledger import Ledger
+ledger = Ledger(Path(sys.argv[1]), "killed")
+for n in range(10**6):
+    ledger.claim((b"%d-%d" % (n, m), b"s", b"i", "id", "g", "day") for m in range(50))
+    ledger.verify((b"i", b"%d-%d" % (n, m), b"s") for m in range(50))
+    print(n, flush=True)
+"""
+
+
+def test_what_was_committed_outlives_kill_9(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    for _ in range(3):
+        child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        last = 0
+        for line in child.stdout:
+            last = int(line)
+            if last >= 20:
+                os.kill(child.pid, signal.SIGKILL)
+                break
+        child.communicate(timeout=30)
+        ledger = Ledger(path, "after")
+        rows = ledger.entries([b"%d-%d" % (n, m) for n in range(last + 1) for m in range(50)])
+        assert len(rows) == (last + 1) * 50
+        assert {row.state for row in rows.values()} == {State.VERIFIED}
+        ledger.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here (needs root)")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_is_said_and_what_was_committed_is_there(small_disk: Path) -> None:
+    ledger = Ledger(small_disk / "ledger.db", "run")
+    done = 0
+    with pytest.raises(DiskFull) as caught:
+        for n in range(10_000):
+            ledger.claim((b"%d-%d" % (n, m), b"s" * 16, b"i" * 16, "id", "g", "day") for m in range(100))
+            done += 1
+    assert caught.value.exit_code is ExitCode.FAILED
+    assert str(ledger.path) in caught.value.info.what
+    ledger.close()
+    again = Ledger(small_disk / "ledger.db", "run")
+    assert again.counts()[State.SEEN] == done * 100
+    again.close()
