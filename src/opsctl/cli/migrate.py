@@ -104,14 +104,14 @@ def status(
 @group.command()
 def attach(ctx: typer.Context, run: RunArgument, as_json: JsonOption = False, verbose: VerboseOption = 0) -> None:
     """Watch a run until it ends, and exit as it did. Ctrl-C leaves it running."""
-    from opsctl.jobs.migration_runs import exit_code, follow
+    from opsctl.jobs.migration_runs import exit_code, follow, shown
     from opsctl.model.migrate_shown import RunListing
     from opsctl.render.migrate_progress import progress
     from opsctl.spine.run_folder import find
 
     context = Context(ctx, verbose=verbose)
     folder = find(run)
-    with progress(as_json=as_json, redact=context.redact) as moving:
+    with progress(shown(folder).action, as_json=as_json, redact=context.redact) as moving:
         ended = follow(folder, moving.report, cancel=context.cancel)
     code = exit_code(ended)
     result = CommandResult((DropletResult("", RunListing((ended,)), None, code),))

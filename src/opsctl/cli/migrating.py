@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,13 +137,14 @@ class _Run:
         """Do what is wanted of the run, under its leases, and keep in its folder how it ended."""
         from opsctl.cli.migrating_hold import hold
         from opsctl.jobs.migration_runs import following
+        from opsctl.render.migrate_progress import progress
         from opsctl.spine.run_folder import RunFolder
 
         action = cast("Action", going_on.action)
         known = RunFolder.of(going_on.run_id)
         self._ask(action, known)
-        with _shown_progress(self.context, self.shared, known) as report:
-            migration = self.build(going_on.run_id, known.path, report)
+        with progress(action, as_json=self.shared.as_json, redact=self.context.redact) as shown:
+            migration = self.build(going_on.run_id, known.path, shown.report)
             with hold(self.stores, migration.ledger, run_id=going_on.run_id, command=self.context.command_line):
                 folder = RunFolder.create(going_on.run_id)
                 record = self._record(folder, going_on, migration)
@@ -254,16 +255,3 @@ class _Run:
 def said(store: Described) -> str:
     """A store in a few words."""
     return f"{store.product} {store.version} {store.address}".replace("  ", " ").strip()
-
-
-@contextmanager
-def _shown_progress(context: Context, shared: Shared, folder: RunFolder) -> Iterator[Callable[[Progress], None]]:
-    """Takes the engine's progress: it is shown here, and kept in the folder for `attach`."""
-    from opsctl.render.migrate_progress import progress
-
-    with progress(as_json=shared.as_json, redact=context.redact) as shown:
-
-        def report(now: Progress) -> None:
-            shown.report(now)
-
-        yield report

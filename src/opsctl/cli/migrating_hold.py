@@ -101,7 +101,8 @@ def locked(ledger: Path, entry: Entry) -> Iterator[None]:
     """
     path = ledger.with_suffix(".holder")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in (path.parent.parent, path.parent):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
         number = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StepFailed(

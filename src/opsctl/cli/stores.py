@@ -5,6 +5,36 @@ One short function for each, with its import inside: what a command does not use
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from opsctl.cli.reaching import Stores
 
-__all__ = ["Stores"]
+if TYPE_CHECKING:
+    from opsctl.model.cancel import Cancel
+    from opsctl.model.qdrant_collection import CollectionSpec
+    from opsctl.model.store import Target
+    from opsctl.stores.qdrant_folder import QdrantFolder
+    from opsctl.stores.qdrant_sink import QdrantSink
+    from opsctl.stores.qdrant_source import QdrantSource
+
+__all__ = ["Stores", "qdrant_sink", "qdrant_source"]
+
+
+def qdrant_source(target: Target, collections: Sequence[str]) -> QdrantSource | QdrantFolder:
+    """Collections of a Qdrant server, or of a folder of the vendor's local mode; all of them where none is named."""
+    if "://" in target.url.reveal():
+        from opsctl.stores.qdrant_source import QdrantSource
+
+        return QdrantSource(target, collections)
+    from opsctl.stores.qdrant_folder import QdrantFolder
+
+    return QdrantFolder(Path(target.url.reveal()), collections)
+
+
+def qdrant_sink(target: Target, wanted: Callable[[Cancel], Mapping[str, CollectionSpec]]) -> QdrantSink:
+    """A Qdrant server that gets collections like those wanted."""
+    from opsctl.stores.qdrant_sink import QdrantSink
+
+    return QdrantSink(target, wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -114,7 +115,7 @@ def at_rest(folder: RunFolder, action: str) -> RunRecord:
         raise UsageError(
             f"{now.run_id} works still", why=f"process {record.pid}", next=f"opsctl migrate attach {now.run_id}"
         )
-    _refuse(now, action)
+    _refuse(now, action, shlex.join(["opsctl", *record.argv]))
     try:
         # Paths among its words mean what they meant.
         os.chdir(record.cwd)
@@ -128,7 +129,7 @@ def at_rest(folder: RunFolder, action: str) -> RunRecord:
     return record
 
 
-def _refuse(now: RunShown, action: str) -> None:
+def _refuse(now: RunShown, action: str, again: str) -> None:
     whole = now.state in ("complete", "partial", "finished") or now.action in ("finish", "replay")
     if action == "finish" and not whole:
         raise UsageError(
@@ -137,7 +138,7 @@ def _refuse(now: RunShown, action: str) -> None:
             next=next(iter(now.next), f"opsctl migrate status {now.run_id}"),
         )
     if action in ("run", "finish", "replay") and now.state == "rolled-back":
-        raise UsageError(f"{now.run_id} was rolled back", why="what it wrote was taken back", next="begin a new run")
+        raise UsageError(f"{now.run_id} was rolled back", why="what it wrote was taken back", next=again)
 
 
 def _check_stack(record: RunRecord) -> None:

@@ -58,12 +58,15 @@ def receipt_lines(receipt: Receipt) -> Iterator[Text | Table]:
         ("removed", counts.removed),
         ("changed since", counts.changed),
     ]
-    facts = [(name, f"{number:,}") for name, number in rows if number or name in ("scanned", "verified")]
+    facts = [(name, f"{number:,}") for name, number in rows if number]
     facts += [("", f"{number:,} {code}") for code, number in sorted(counts.reasons.items())]
     if counts.bytes:
         facts.append(("bytes", show_size(counts.bytes)))
-    yield from (_fact(name, value) for name, value in facts)
-    yield _checksums(receipt)
+    if receipt.outcome != "rolled-back":  # its notes say it all
+        yield from (_fact(name, value) for name, value in facts)
+    if receipt.verified_total:
+        yield _fact("in the ledger", f"{receipt.verified_total:,} verified, by this run or one before")
+        yield _checksums(receipt)
     if counts.quarantined:
         yield _fact("quarantine", receipt.quarantine)
     if receipt.export:

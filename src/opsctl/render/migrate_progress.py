@@ -16,21 +16,25 @@ from rich.table import Table
 from rich.text import Text
 
 from opsctl.model.migrate import Counts, Progress
+from opsctl.model.migrate_shown import Action
 from opsctl.model.units import show_duration
 
 _LINE_EVERY = 10.0  # seconds between two lines where nothing moves
 _BAR = 28
 
 
-def done_of(counts: Counts) -> int:
+def done_of(counts: Counts, action: Action) -> int:
     """The records that are through, whatever became of them."""
-    return counts.unchanged + counts.verified + counts.quarantined + counts.vanished
+    if action == "rollback":
+        return counts.scanned
+    done = counts.removed + counts.changed if action == "finish" else counts.unchanged + counts.verified
+    return done + counts.quarantined + counts.vanished
 
 
-def line_of(now: Progress) -> str:
+def line_of(now: Progress, action: Action) -> str:
     """All of it in one line."""
     counts, total = now.counts, f" of about {now.total:,}" if now.total else ""
-    parts = [f"{done_of(counts):,}{total} records"]
+    parts = [f"{done_of(counts, action):,}{total} records"]
     if now.rate:
         parts.append(f"{now.rate:,.0f}/s")
     if now.eta is not None and now.state == "running":
@@ -63,7 +67,8 @@ class Silent:
 class Lines:
     """A line when the state changes, and every ten seconds."""
 
-    def __init__(self, redact: Callable[[str], str]) -> None:
+    def __init__(self, action: Action, redact: Callable[[str], str]) -> None:
+        self._action = action
         self._redact = redact
         self._said = -_LINE_EVERY
         self._state = ""
@@ -74,7 +79,7 @@ class Lines:
         if now.state == self._state and moment - self._said < _LINE_EVERY:
             return
         self._said, self._state = moment, now.state
-        sys.stderr.write(self._redact(line_of(now)) + "\n")
+        sys.stderr.write(self._redact(line_of(now, self._action)) + "\n")
         sys.stderr.flush()
 
     def __enter__(self) -> Self:
@@ -87,7 +92,8 @@ class Lines:
 class Moving:
     """A bar with the rate, what is left of the time, and what went wrong."""
 
-    def __init__(self, redact: Callable[[str], str]) -> None:
+    def __init__(self, action: Action, redact: Callable[[str], str]) -> None:
+        self._action = action
         self._redact = redact
         self._lock = threading.Lock()
         self._now: Progress | None = None
@@ -107,7 +113,7 @@ class Moving:
             now = self._now
         if now is None:
             return Group()
-        lines: list[RenderableType] = [_bar(now), Text(f"  {_figures(now)}", style="dim")]
+        lines: list[RenderableType] = [_bar(now, self._action), Text(f"  {_figures(now)}", style="dim")]
         wrong = wrong_of(now.counts)
         if wrong:
             lines.append(Text(f"  {wrong}", style="yellow"))
@@ -124,8 +130,8 @@ class Moving:
         self._live.stop()
 
 
-def _bar(now: Progress) -> Table:
-    done = done_of(now.counts)
+def _bar(now: Progress, action: Action) -> Table:
+    done = done_of(now.counts, action)
     grid = Table.grid(padding=(0, 1))
     total = f"/ ~{now.total:,}" if now.total else ""
     bar = ProgressBar(total=max(now.total, done) or 1, completed=done, width=_BAR) if now.total else Text("")
@@ -149,8 +155,8 @@ def _figures(now: Progress) -> str:
 Shown = Silent | Lines | Moving
 
 
-def progress(*, as_json: bool, redact: Callable[[str], str]) -> Shown:
+def progress(action: Action, *, as_json: bool, redact: Callable[[str], str]) -> Shown:
     """What shows a run on this process's stderr."""
     if as_json:
         return Silent()
-    return Moving(redact) if sys.stderr.isatty() else Lines(redact)
+    return Moving(action, redact) if sys.stderr.isatty() else Lines(action, redact)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from opsctl.model.migrate_shown import MigrationListing, RunControlled, RunShown
 from opsctl.render.migrate import print_receipt
-from opsctl.render.migrate_progress import line_of
+from opsctl.render.migrate_progress import done_of, line_of
 
 _STYLES = {
     "running": "cyan",
@@ -66,7 +66,7 @@ def print_run(run: RunShown, *, redact: Callable[[str], str]) -> None:
         console.print(head, soft_wrap=True)
         facts = [("from", run.source), ("to", run.sink), ("begun", run.started), ("folder", run.folder)]
         if run.progress is not None:
-            facts.insert(0, ("", line_of(run.progress).partition(": ")[2]))
+            facts.insert(0, ("", line_of(run.progress, run.action).partition(": ")[2]))
         if run.error and run.state == "failed":
             facts.append(("failed", run.error))
         for name, value in facts:
@@ -87,13 +87,10 @@ def print_controlled(done: RunControlled) -> None:
 
 
 def _records(run: RunShown) -> str:
-    if run.progress is not None:
-        counts = run.progress.counts
-    elif run.receipt is not None:
-        counts = run.receipt.counts
-    else:
-        return ""
-    return f"{counts.verified + counts.unchanged:,} of {counts.scanned:,}"
+    if run.progress is None:
+        return f"{run.receipt.verified_total:,}" if run.receipt is not None else ""
+    total = f" of {run.progress.total:,}" if run.progress.total else ""
+    return f"{done_of(run.progress.counts, run.action):,}{total}"
 
 
 def _table() -> Table:
