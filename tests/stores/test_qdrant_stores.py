@@ -85,7 +85,7 @@ def scanned(source: QdrantSource | QdrantFolder, batch: int = 64) -> list[Record
 
 
 def items(records: Sequence[Record]) -> list[Item]:
-    made = PointsAsTheyAre({}).apply(records, {}, Cancel())
+    made = PointsAsTheyAre().apply(records, {}, Cancel())
     return [each for each in made if isinstance(each, Item)]
 
 

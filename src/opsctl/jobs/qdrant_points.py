@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import to_json
@@ -17,8 +17,9 @@ class PointsAsTheyAre:
 
     workers = 1
 
-    def __init__(self, renamed: Mapping[str, str]) -> None:
-        self._renamed = renamed
+    def __init__(self, renamed: Callable[[Cancel], Mapping[str, str]] = lambda _: {}) -> None:
+        self._names = renamed
+        self._renamed: Mapping[str, str] = {}
 
     def describe(self) -> Mapping[str, Any]:
         """The collections that are called otherwise there."""
@@ -26,13 +27,24 @@ class PointsAsTheyAre:
 
     def apply(self, records: Sequence[Record], days: Mapping[bytes, str], cancel: Cancel) -> Sequence[Item | Rejected]:
         """One item a record; its body is the JSON that the server gets."""
-        return [self._item(each) for each in records]
+        self._renamed = self._names(cancel)
+        return [self._item(each, _body(each)) for each in records]
+
+    def outline(
+        self, records: Sequence[Record], days: Mapping[bytes, str], cancel: Cancel
+    ) -> Sequence[Item | Rejected]:
+        """As `apply`, without the bodies."""
+        self._renamed = self._names(cancel)
+        return [self._item(each, b"") for each in records]
 
     def close(self) -> None:
         """Nothing to free."""
 
-    def _item(self, record: Record) -> Item:
+    def _item(self, record: Record, body: bytes) -> Item:
         collection, point = split_key(record.key)
-        sent = {key: record.value.get(key) or {} for key in ("payload", "vector")}
-        body = to_json({"id": record.value["id"], **sent})
         return Item(record.key, point, body, record.digest, len(body), self._renamed.get(collection, collection))
+
+
+def _body(record: Record) -> bytes:
+    sent = {key: record.value.get(key) or {} for key in ("payload", "vector")}
+    return to_json({"id": record.value["id"], **sent})

@@ -38,7 +38,13 @@ MEASURES: Mapping[str, Mapping[str, Asked]] = {
         "keys": Asked("count", "least", None, "keys in its database"),
     },
     "weaviate": {},
-    "qdrant": {},
+    "qdrant": {
+        "ready": Asked("seconds", "most", 1.0, "until it says that it is ready for requests"),
+        "healthy": Asked("yes", "least", 1, "no collection is red, and no optimizer has failed"),
+        "green": Asked("yes", "least", None, "every collection is green: nothing is left to be optimised"),
+        "points": Asked("count", "least", None, "points in the collection, or in all"),
+        "indexed": Asked("share", "least", None, "of the dense vectors that are in the index"),
+    },
 }
 
 

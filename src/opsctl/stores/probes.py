@@ -18,5 +18,9 @@ def measure(target: Target, question: Question, cancel: Cancel, timeout: float) 
             from opsctl.stores.probes_redis import measure_redis
 
             return measure_redis(target, question, within)
+        case "qdrant":
+            from opsctl.stores.probes_qdrant import measure_qdrant
+
+            return measure_qdrant(target, question, within)
         case _:
             raise ConfigError(f"{target.shown} has no measures", why=f"nothing is asked of {target.kind}")

@@ -35,10 +35,16 @@ class QdrantFolder:
         self._lock = threading.RLock()
         self._client: QdrantClient | None = None
         self._cosine: dict[str, frozenset[str]] = {}
+        self._specs: Mapping[str, CollectionSpec] | None = None
 
     def specs(self, cancel: Cancel) -> Mapping[str, CollectionSpec]:
         """The collections by name; local mode keeps sizes and distances and no other setting. Raises UsageError."""
-        client = self._open()
+        with self._lock:
+            if self._specs is None:
+                self._specs = self._read(self._open())
+            return self._specs
+
+    def _read(self, client: QdrantClient) -> Mapping[str, CollectionSpec]:
         aliases: dict[str, list[str]] = {}
         for each in client.get_aliases().aliases:
             aliases.setdefault(each.collection_name, []).append(each.alias_name)
@@ -60,6 +66,20 @@ class QdrantFolder:
     def estimate(self, cancel: Cancel) -> Estimate:
         """Exact counts."""
         return Estimate(sum(each.points for each in self.specs(cancel).values()))
+
+    def counts(self, cancel: Cancel) -> Mapping[str, int]:
+        """Points by collection, exactly."""
+        with self._lock:
+            return {name: self._open().count(name).count for name in self.specs(cancel)}
+
+    def sample(self, collection: str, number: int, cancel: Cancel) -> Sequence[Record]:
+        """Some points, at random."""
+        from qdrant_client import models
+
+        chosen = models.SampleQuery(sample=models.Sample.RANDOM)
+        with self._lock:
+            found = self._open().query_points(collection, chosen, limit=number).points
+        return [each for each in self.fetch([key_of(collection, str(p.id)) for p in found], cancel) if each is not None]
 
     def scan(self, batch: int, cancel: Cancel) -> Iterator[Sequence[Record]]:
         """Every point of every collection, by id."""

@@ -92,5 +92,5 @@ def delete_same(rest: Rest, collection: str, seen: Mapping[str, bytes], *, cance
 def refused(rest: Rest, what: str, refusal: Refusal) -> UnreachableError:
     """For what a server of this protocol should not refuse."""
     return UnreachableError(
-        f"Qdrant at {rest.shown} refused {what}", why=refusal.words, next="opsctl validate", code="refused"
+        f"Qdrant at {rest.shown} refused {what}", why=refusal.words, next="opsctl status", code="refused"
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CONNECT = 5.0  # s
 ANSWER = 60.0  # s; an upsert waits until it is applied
 PATIENCE = 60.0  # s of outage until a server is given up
+MEETING = 5.0  # s until one that has never answered is given up
 FIRST_PAUSE = 0.2  # s before the first repetition; doubled each time
 LONGEST_PAUSE = 5.0  # s
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
@@ -52,6 +53,7 @@ class Rest:
         self._patience = patience
         self._lock = threading.Lock()
         self._http: httpx.Client | None = None
+        self._met = False
 
     def close(self) -> None:
         """End the connections; safe to call twice."""
@@ -70,23 +72,27 @@ class Rest:
         Raises Refusal, UnreachableError (away for longer than the patience, or the key is not accepted), Interrupted.
         """
         data = body if isinstance(body, bytes) or body is None else to_json(body)
-        bound, pause = cancel.child(self._patience), FIRST_PAUSE
+        patience = self._patience if self._met else min(MEETING, self._patience)
+        bound, pause = cancel.child(patience), FIRST_PAUSE
         while True:
             try:
-                return self._once(method, path, data)
+                result = self._once(method, path, data, cancel.remaining)
+                self._met = True
+                return result
             except _Again as again:
                 wait = again.after if again.after is not None else pause
                 bound.wait(min(wait, LONGEST_PAUSE))
                 cancel.check(f"an answer of {self.shown}")
                 if bound.done:
-                    raise self._away(str(again)) from None
+                    raise self._away(str(again), patience) from None
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _once(self, method: str, path: str, data: bytes | None) -> Any:
+    def _once(self, method: str, path: str, data: bytes | None, remaining: float | None) -> Any:
         import httpx
 
         try:
-            answer = self._client().request(method, path, content=data)
+            timeout = httpx.Timeout(ANSWER if remaining is None else min(ANSWER, remaining + 0.1), connect=CONNECT)
+            answer = self._client().request(method, path, content=data, timeout=timeout)
         except httpx.TransportError as error:
             raise _Again(str(error) or type(error).__name__) from None
         if answer.is_success:
@@ -109,9 +115,8 @@ class Rest:
                 if self.target.api_key:
                     headers["api-key"] = self.target.api_key.reveal()
                 limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-                timeout = httpx.Timeout(ANSWER, connect=CONNECT)
                 url = self.target.url.reveal().rstrip("/")
-                self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, limits=limits)
+                self._http = httpx.Client(base_url=url, headers=headers, limits=limits)
             return self._http
 
     def _denied(self, words: str) -> UnreachableError:
@@ -119,14 +124,13 @@ class Rest:
         return UnreachableError(
             f"Qdrant at {self.shown} lets nobody in: {key}",
             why=words,
-            next="set api_key of this store in the stack file: api_key: ${QDRANT_API_KEY}",
+            next="opsctl config show   (stores: its key is read from there, or from the variable named there)",
             code="denied",
         )
 
-    def _away(self, words: str) -> UnreachableError:
-        return UnreachableError(
-            f"Qdrant at {self.shown} did not answer for {self._patience:g} s", why=words, next="opsctl validate"
-        )
+    def _away(self, words: str, patience: float) -> UnreachableError:
+        what = f"did not answer for {patience:g} s" if patience else "does not answer"
+        return UnreachableError(f"Qdrant at {self.shown} {what}", why=words, next="opsctl status")
 
 
 class _Again(Exception):

@@ -12,7 +12,7 @@ from opsctl.model.migrate import Described, Item, Rejected, Removal
 from opsctl.model.qdrant_collection import CollectionSpec, differing, unfit
 from opsctl.model.qdrant_point import fingerprint
 from opsctl.model.store import Target
-from opsctl.stores.qdrant_points import by_collection, delete_same, refused, retrieve, specs
+from opsctl.stores.qdrant_points import by_collection, count, delete_same, refused, retrieve, specs
 from opsctl.stores.qdrant_rest import PATIENCE, Refusal, Rest, path_of
 
 _MOST = 8 << 20  # bytes of one request; a server takes 32 MiB
@@ -38,6 +38,11 @@ class QdrantSink:
         version = self._rest.get("/", cancel=cancel)["version"]
         notes = tuple(self._notes(cancel))
         return Described("Qdrant", version, self._rest.shown, self._rest.target.identity, notes)
+
+    def counts(self, cancel: Cancel) -> Mapping[str, int]:
+        """Points by collection, exactly; those that are not there are left out."""
+        wanted = set(self._wanted(cancel)) & set(self._there(cancel))
+        return {name: count(self._rest, name, cancel=cancel) for name in sorted(wanted)}
 
     def check(self, sample: Sequence[Item], cancel: Cancel) -> Sequence[str]:
         """What of the collections does not fit."""

@@ -49,13 +49,26 @@ class QdrantSource:
     def estimate(self, cancel: Cancel) -> Estimate:
         """Exact counts, and bytes from the first hundred points of each collection."""
         records = total = 0
-        for name in self.specs(cancel):
-            number = count(self._rest, name, cancel=cancel)
+        for name, number in self.counts(cancel).items():
             sample = self._page(name, None, min(_SAMPLE, self._page_size(name)), cancel)["points"]
             sizes = [fingerprint(each)[1] for each in sample]
             records += number
             total += number * sum(sizes) // max(1, len(sizes))
         return Estimate(records, total)
+
+    def counts(self, cancel: Cancel) -> Mapping[str, int]:
+        """Points by collection, exactly."""
+        return {name: count(self._rest, name, cancel=cancel) for name in self.specs(cancel)}
+
+    def sample(self, collection: str, number: int, cancel: Cancel) -> Sequence[Record]:
+        """Some points, at random, as the server chooses them."""
+        body = {"query": {"sample": "random"}, "limit": min(number, self._page_size(collection))}
+        try:
+            found = self._rest.call("POST", path_of(collection, "/points/query"), body, cancel=cancel)["points"]
+        except Refusal as refusal:
+            raise refused(self._rest, f"a sample of {collection}", refusal) from None
+        records = self.fetch([key_of(collection, each["id"]) for each in found], cancel)
+        return [each for each in records if each is not None]
 
     def scan(self, batch: int, cancel: Cancel) -> Iterator[Sequence[Record]]:
         """Every point of every collection, by id. After an outage it goes on at the page that failed."""
