@@ -97,14 +97,14 @@ def run_migration(
             opened.callback(each.close)
         sides = _Sides(first, second, third, first.describe(context.cancel), third.describe(context.cancel))
 
+        work = context.cancel.child()
+
         def build(run_id: str, folder: Path, report: Callable[[Progress], None]) -> Migration:
             from opsctl.jobs.migrate import Migration
             from opsctl.spine.run_folder import ledger
 
             book = ledger(name, sides.origin.identity, sides.goal.identity, options)
-            return Migration(
-                name, run_id, first, second, third, folder, book, limits, context.cancel, report, dict(options)
-            )
+            return Migration(name, run_id, first, second, third, folder, book, limits, work, report, dict(options))
 
         run = _Run(context, name, shared, stores, sides, build, after)
         return run.dry() if shared.dry_run else run.act(going_on or GoingOn(context.run_id, "run"))
@@ -145,7 +145,8 @@ class _Run:
         self._ask(action, known)
         with progress(action, as_json=self.shared.as_json, redact=self.context.redact) as shown:
             migration = self.build(going_on.run_id, known.path, shown.report)
-            with hold(self.stores, migration.ledger, run_id=going_on.run_id, command=self.context.command_line):
+            run_id, command = going_on.run_id, self.context.command_line
+            with hold(self.stores, migration.ledger, migration.cancel, run_id=run_id, command=command):
                 folder = RunFolder.create(going_on.run_id)
                 record = self._record(folder, going_on, migration)
                 receipt = self._carried_out(action, migration, folder, record)

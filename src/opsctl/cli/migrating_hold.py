@@ -18,6 +18,7 @@ from opsctl.model.errors import ExitCode, LeaseHeld, OpsError, StepFailed
 
 if TYPE_CHECKING:
     from opsctl.cli.stores import Stores
+    from opsctl.model.cancel import Cancel
     from opsctl.model.store import Target
     from opsctl.spine.audit import Entry
 
@@ -25,10 +26,10 @@ _LOCAL = "local"  # what a run that goes through no droplet is written down unde
 
 
 @contextmanager
-def hold(stores: Stores, ledger: Path, *, run_id: str, command: str) -> Iterator[None]:
-    """Everything that keeps a second run away, and the audit's lines.
+def hold(stores: Stores, ledger: Path, work: Cancel, *, run_id: str, command: str) -> Iterator[None]:
+    """Everything that keeps a second run away, and the audit's lines. `work` is cancelled when a lease is lost.
 
-    Raises LeaseHeld, StepFailed, UnreachableError.
+    Raises LeaseBroken then, and LeaseHeld, StepFailed, UnreachableError.
     """
     from opsctl.spine.audit import Actor, Entry
 
@@ -40,7 +41,8 @@ def hold(stores: Stores, ledger: Path, *, run_id: str, command: str) -> Iterator
         if not through:
             held.enter_context(_written_here(entry))
         for target in sorted(through, key=scope_of):
-            held.enter_context(_leased(stores, target, entry, first=target is _first(through, target.via)))
+            first = target is _first(through, target.via)
+            held.enter_context(_leased(stores, target, entry, work, first=first))
         yield
 
 
@@ -55,20 +57,25 @@ def _first(through: list[Target], via: str) -> Target:
 
 
 @contextmanager
-def _leased(stores: Stores, target: Target, entry: Entry, *, first: bool) -> Iterator[None]:
+def _leased(stores: Stores, target: Target, entry: Entry, work: Cancel, *, first: bool) -> Iterator[None]:
     from opsctl.jobs.call import STATE_DIR
     from opsctl.model.ports import GuardSpec
     from opsctl.spine.lease import hold as lease
+    from opsctl.spine.watch import watched
 
     session = stores.session(target.via)
     if first:
-        with lease(session.host, entry, scope=scope_of(target), state_dir=STATE_DIR, cancel=session.cancel):
+        with (
+            lease(session.host, entry, scope=scope_of(target), state_dir=STATE_DIR, cancel=session.cancel) as held,
+            watched(held.guard, work),
+        ):
             yield
         return
     # One pair of lines in the audit says it for all the stores of a droplet.
     guard = session.host.guard(GuardSpec(scope_of(target), entry.run_id, entry.holder()), cancel=session.cancel)
     try:
-        yield
+        with watched(guard, work):
+            yield
     finally:
         guard.release()
 
