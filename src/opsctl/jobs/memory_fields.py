@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 import struct
 from collections.abc import Mapping, Sequence
@@ -165,7 +166,7 @@ def float32(value: Any) -> bytes:
     Raises Unfit.
     """
     if isinstance(value, bytes):
-        if not value or len(value) % 4:
+        if not value or len(value) % 4 or not math.isfinite(sum(memoryview(value).cast("f"))):
             raise Unfit(f"{len(value)} bytes are no float32 vector", "vector")
         return value
     if isinstance(value, str) and value.lstrip().startswith("["):

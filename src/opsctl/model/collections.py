@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
@@ -150,18 +150,39 @@ class ClosedDay:
     notes: tuple[str, ...] = ()
 
 
+class Summariser(Protocol):
+    """Makes a day's summary: a command, or an endpoint."""
+
+    name: str  # what is said of it; never a secret
+
+    def summarise(self, lines: Iterator[bytes], facts: Mapping[str, str], cancel: Cancel) -> str:
+        """The summary of objects that come as JSON lines. Raises StepFailed with what it said, Interrupted."""
+        ...
+
+
 class CollectionStore(Protocol):
     """A server of collections, as the jobs on collections see it. Every call is bounded; raises UnreachableError."""
 
+    @property
+    def address(self) -> str:
+        """Where it is, for people."""
+        ...
+
     def version(self, cancel: Cancel) -> str:
         """The server's version."""
+        ...
+
+    def modules(self, cancel: Cancel) -> tuple[str, ...]:
+        """The server's modules."""
         ...
 
     def schema(self, cancel: Cancel) -> Mapping[str, Mapping[str, Any]]:
         """Every collection's live settings, as the server says them, by name."""
         ...
 
-    def compare(self, wanted: Collection, live: Mapping[str, Any] | None, version: str) -> tuple[Difference, ...]:
+    def compare(
+        self, wanted: Collection, live: Mapping[str, Any] | None, version: str, cancel: Cancel
+    ) -> tuple[Difference, ...]:
         """What differs, with what can be done about each; empty when the server has what is declared."""
         ...
 
@@ -169,12 +190,16 @@ class CollectionStore(Protocol):
         """Make a collection. Raises OpsError with the server's own words."""
         ...
 
-    def alter(self, wanted: Collection, found: tuple[Difference, ...], cancel: Cancel) -> None:
+    def alter(self, wanted: Collection, found: Sequence[Difference], cancel: Cancel) -> None:
         """Do what can be done in place. Raises OpsError."""
         ...
 
+    def widths(self, name: str, live: Mapping[str, Any], cancel: Cancel) -> Mapping[str, int]:
+        """How many numbers the stored vectors have, by their names; nothing of an empty collection."""
+        ...
+
     def tenants(self, collection: str, cancel: Cancel) -> Mapping[str, str]:
-        """Tenants with their state."""
+        """Tenants with their state: ACTIVE, INACTIVE, OFFLOADED …"""
         ...
 
     def set_tenants(self, collection: str, states: Mapping[str, str], cancel: Cancel) -> None:
@@ -182,17 +207,23 @@ class CollectionStore(Protocol):
         ...
 
     def counts(self, cancel: Cancel) -> Mapping[str, int]:
-        """Objects of each collection, those of active tenants only."""
+        """Objects of each collection, those of active tenants only; may be some seconds old."""
         ...
 
-    def modules(self, cancel: Cancel) -> tuple[str, ...]:
-        """The server's modules."""
+    def count(self, collection: str, tenant: str, cancel: Cancel) -> int:
+        """Objects of one active tenant, counted now."""
         ...
 
-    def pages(self, collection: str, tenant: str, size: int, cancel: Cancel) -> Any:
-        """The objects of a tenant in pages of (id, properties)."""
+    def pages(
+        self, collection: str, tenant: str, size: int, cancel: Cancel
+    ) -> Iterator[list[tuple[str, Mapping[str, Any]]]]:
+        """The objects of a tenant as (id, properties), `size` at a time."""
+        ...
+
+    def get(self, collection: str, tenant: str, id: str, cancel: Cancel) -> VectorObject | None:  # noqa: A002
+        """One object without its vectors; None where there is none."""
         ...
 
     def put(self, collection: str, tenant: str, id: str, body: VectorObject, cancel: Cancel) -> None:  # noqa: A002
-        """Write one object, and read it back. Raises OpsError where it is not what was written."""
+        """Write one object, and read it back. Raises StepFailed where it is not what was written."""
         ...

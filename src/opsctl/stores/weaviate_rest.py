@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import httpx
 
 _TIMEOUT = 30.0  # seconds for one answer; a schema change waits for the cluster's consent
+_MESSAGE = 104_858_000  # bytes: the server's bound where it names none
 _TENANTS = 100  # the server takes no more in one update
 _STATES = {"HOT": "ACTIVE", "COLD": "INACTIVE", "FROZEN": "OFFLOADED", "FREEZING": "OFFLOADING"}
 _STATES |= {"UNFREEZING": "ONLOADING"}
@@ -123,6 +124,10 @@ class WeaviateRest:
         assert isinstance(found, dict)
         return found
 
+    def largest(self, cancel: Cancel) -> int:
+        """Bytes of the largest gRPC message it takes."""
+        return int(self.meta(cancel).get("grpcMaxMessageSize") or 0) or _MESSAGE
+
     def nodes(self, cancel: Cancel) -> list[Mapping[str, Any]]:
         """The nodes with their shards."""
         found = self.ask("GET", "/nodes", cancel, output="verbose") or {}
@@ -155,7 +160,7 @@ class WeaviateRest:
             self.ask("POST", f"/schema/{collection}/tenants", cancel, body)
 
     def set_tenants(self, collection: str, states: Mapping[str, str], cancel: Cancel) -> None:
-        """Put tenants into a state and wait until they are in it. Raises UnreachableError when they do not get there."""
+        """Put tenants into a state, and wait until they are. Raises UnreachableError when they do not get there."""
         wanted = list(states.items())
         for start in range(0, len(wanted), _TENANTS):
             part = dict(wanted[start : start + _TENANTS])

@@ -52,7 +52,7 @@ def patiently(what: str, call: Callable[[], T], cancel: Cancel, *, where: str, p
 
     again = Retrying(
         stop=stop_after_delay(patience),
-        wait=wait_exponential_jitter(initial=0.2, max=5.0, jitter=0.2),
+        wait=wait_exponential_jitter(multiplier=0.2, max=5.0, jitter=0.2),
         retry=retry_if_exception_type(Passing),
         sleep=sleep,
     )

@@ -15,7 +15,7 @@ from opsctl.model.vector_object import VectorObject
 from opsctl.stores.weaviate_rest import WeaviateRest
 from opsctl.stores.weaviate_retry import PATIENCE, Passing, passes, patiently, tenant_missing
 from opsctl.stores.weaviate_tenants import TenantKeeper
-from opsctl.stores.weaviate_wire import DEFAULT, Refused, WeaviateWire
+from opsctl.stores.weaviate_wire import DEFAULT, Refused, TooLarge, WeaviateWire
 
 T = TypeVar("T")
 _READ = 500  # objects in one read: more are no faster, and hold more memory
@@ -82,8 +82,7 @@ class WeaviateSink:
                     raise self._missing(cancel)
                 self._check_vectors(settings)
                 self._properties = {each["name"]: each["dataType"][0] for each in settings.get("properties") or ()}
-                largest = int(meta.get("grpcMaxMessageSize") or 0) or 104_858_000
-                wire = WeaviateWire(self._target, largest=largest, patience=self._patience)
+                wire = WeaviateWire(self._target, largest=self._rest.largest(cancel), patience=self._patience)
                 by_tenant = bool((settings.get("multiTenancyConfig") or {}).get("enabled"))
                 keeper = TenantKeeper(self._rest, self._collection) if by_tenant else None
                 self._widths |= self._stored_widths(wire, keeper, cancel)
@@ -143,6 +142,7 @@ class WeaviateSink:
 
     def write(self, items: Sequence[Item], cancel: Cancel) -> Sequence[Rejected]:
         """Write them, each tenant's at a time. An id that is given twice is written once, the last one."""
+        self._open(cancel)
         rejected: list[Rejected] = []
         groups: dict[str, dict[str, Item]] = {}
         for item in items:
@@ -164,8 +164,10 @@ class WeaviateSink:
             groups.setdefault(item.group, {})[item.id] = item
         for group, wanted in groups.items():
             for part in _parts(list(wanted.values()), _READ):
-                for name, body in self._fetch(group, [each.id for each in part], cancel).items():
-                    found[group, name] = body.digest(self._vectors)
+                found |= {
+                    (group, name): body.digest(self._vectors)
+                    for name, body in self._fetch(group, [each.id for each in part], cancel).items()
+                }
         return [found.get((item.group, item.id)) for item in items]
 
     def locate(self, ids: Sequence[str], cancel: Cancel) -> Mapping[str, str]:
@@ -188,7 +190,6 @@ class WeaviateSink:
 
     def remove(self, written: Sequence[tuple[str, str, bytes]], cancel: Cancel) -> Sequence[Removal]:
         """Delete those that still are what was written: read, compared, deleted, a moment apart."""
-        wire, _ = self._open(cancel)
         result: dict[tuple[str, str], Removal] = {}
         groups: dict[str, dict[str, bytes]] = {}
         for name, group, wanted in written:
@@ -198,9 +199,7 @@ class WeaviateSink:
                 there = self._fetch(group, part, cancel)
                 same = [name for name, body in there.items() if body.digest(self._vectors) == by_id[name]]
                 if same:
-                    self._asleep_or(
-                        group, lambda group=group, same=same: wire.delete(self._collection, group, same, cancel), cancel
-                    )  # type: ignore[misc]
+                    self._delete(group, same, cancel)
                 for name in part:
                     gone = Removal.CHANGED if name in there else Removal.GONE
                     result[group, name] = Removal.REMOVED if name in same else gone
@@ -245,14 +244,33 @@ class WeaviateSink:
                 raise Passing(words)
 
         patiently("a batch", once, cancel, where=self._target.shown, patience=self._patience)
+        if refused:
+            self._take_back(group, [each for each in items if each.id in refused], cancel)
         return [Rejected(each.key, refused[each.id]) for each in items if each.id in refused]
+
+    def _take_back(self, group: str, items: Sequence[Item], cancel: Cancel) -> None:
+        """Weaviate keeps some of what it refuses (a vector that its index does not take): delete that."""
+        there = self._fetch(group, [each.id for each in items], cancel)
+        kept = [each.id for each in items if each.id in there and there[each.id].digest(self._vectors) == each.digest]
+        if kept:
+            self._delete(group, kept, cancel)
 
     def _fetch(self, group: str, ids: Sequence[str], cancel: Cancel, *, bare: bool = False) -> dict[str, VectorObject]:
         wire, _ = self._open(cancel)
         vectors = None if bare else self._vectors
-        return self._asleep_or(group, lambda: wire.fetch(self._collection, group, ids, vectors, cancel), cancel) or {}
+        try:
+            return self._awake(group, lambda: wire.fetch(self._collection, group, ids, vectors, cancel), cancel) or {}
+        except TooLarge:
+            if len(ids) == 1:
+                raise
+        half = len(ids) // 2  # nobody knows how large they are: a rerun asks for ids alone
+        return self._fetch(group, ids[:half], cancel) | self._fetch(group, ids[half:], cancel)
 
-    def _asleep_or(self, group: str, call: Callable[[], T], cancel: Cancel) -> T | None:
+    def _delete(self, group: str, ids: Sequence[str], cancel: Cancel) -> None:
+        wire, _ = self._open(cancel)
+        self._awake(group, lambda: wire.delete(self._collection, group, ids, cancel), cancel)
+
+    def _awake(self, group: str, call: Callable[[], T], cancel: Cancel) -> T | None:
         """What `call` gives, the tenant woken before; None where there is no such tenant."""
         _, keeper = self._open(cancel)
         for last in (False, True):
@@ -274,6 +292,10 @@ class WeaviateSink:
         body = _body(item)
         if fault := self._width_fault(body):
             return Rejected(item.key, fault, "width")
+        if not body.properties.keys() <= self._properties.keys():
+            # The server would add them to the schema without a word.
+            unknown = ", ".join(sorted(body.properties.keys() - self._properties.keys()))
+            return Rejected(item.key, f"{self._collection} has no property {unknown}", "property")
         if item.size > _BYTES:
             return Rejected(item.key, f"{item.size} bytes; no more than {_BYTES} fit into one message", "too-large")
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,16 +24,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 DEFAULT = "default"  # what the one vector of a collection without named ones is called
-_MESSAGE = 104_858_000  # bytes: the server's own bound where it names none
 _WRITE, _READ = 90.0, 60.0  # seconds for one call
 
 
 class WeaviateWire:
     """One channel. Safe to use from several threads."""
 
-    def __init__(self, target: Target, *, largest: int = _MESSAGE, patience: float = PATIENCE) -> None:
+    def __init__(self, target: Target, *, largest: int, patience: float = PATIENCE) -> None:
         import grpc  # type: ignore[import-untyped]
-        from weaviate.proto.v1 import weaviate_pb2_grpc
+
+        with warnings.catch_warnings(record=True):  # what its dependencies say of each other is not for our user
+            from weaviate.proto.v1 import weaviate_pb2_grpc
 
         address, secure = grpc_address(target)
         self.where = target.shown
@@ -60,7 +62,7 @@ class WeaviateWire:
     def insert(
         self, collection: str, tenant: str, objects: Sequence[tuple[str, VectorObject]], cancel: Cancel
     ) -> Mapping[int, str]:
-        """Write objects by (uuid, body), replacing those that are there; the server's words by position of a refusal."""
+        """Write objects by (uuid, body), replacing those that are there; the server's words by position, if refused."""
         from weaviate.proto.v1 import batch_pb2
 
         request = batch_pb2.BatchObjectsRequest(
@@ -149,23 +151,28 @@ class WeaviateWire:
         try:
             return getattr(self._stub, method)(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
-            code, words = error.code(), str(error.details() or "")
-            if code in (
-                grpc.StatusCode.UNAVAILABLE,
-                grpc.StatusCode.DEADLINE_EXCEEDED,
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                grpc.StatusCode.ABORTED,
-            ) and not words.startswith(("Received message larger", "Sent message larger", "CLIENT:")):
-                raise Passing(f"{code.name}: {words}") from None
-            if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-                raise ConfigError(
-                    f"Weaviate at {self.where} does not let us in",
-                    why=words,
-                    next="correct api_key of the store in opsctl.yaml, then: opsctl collections status",
-                ) from None
-            if passes(words):
-                raise Passing(f"{code.name}: {words}") from None
-            raise Refused(words or code.name) from None
+            raise self._meaning(error) from None
+
+    def _meaning(self, error: Any) -> Exception:
+        """What a failed call means for who asked."""
+        import grpc
+
+        status, code, words = grpc.StatusCode, error.code(), str(error.details() or "")
+        if code is status.RESOURCE_EXHAUSTED and "larger than max" in words:
+            return TooLarge(f"Weaviate at {self.where}: {words}", next="opsctl collections status")
+        if code in (status.UNAUTHENTICATED, status.PERMISSION_DENIED):
+            next_ = "correct api_key of the store in opsctl.yaml, then: opsctl collections status"
+            return ConfigError(f"Weaviate at {self.where} does not let us in", why=words, next=next_)
+        passing = (status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.RESOURCE_EXHAUSTED, status.ABORTED)
+        if code in (*passing, status.CANCELLED) or passes(words):
+            return Passing(f"{code.name}: {words}")
+        return Refused(words or code.name)
+
+
+class TooLarge(OpsError):
+    """One message would be larger than either side takes."""
+
+    code = "too-large"
 
 
 class Refused(Exception):
