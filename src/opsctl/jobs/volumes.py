@@ -46,7 +46,7 @@ class Edit:
     @property
     def source(self) -> Source:
         """What a deploy is to bring to the droplet."""
-        return Source("push", bundle=Bundle({self.path: (self.after.encode(), 0)}, origin=COMMAND))
+        return Source("push", bundle=Bundle({self.path: (self.after.encode(), 0)}, origin=f"by {COMMAND}"))
 
 
 def move(call: Call, key: str, path: str, *, back: bool, switch: bool, options: Options) -> DropletResult[VolumeMoved]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 from opsctl.jobs.deploy_actions import Put
@@ -35,7 +34,7 @@ work=$2; shift 2
 _COPY = r"""
 if [ -n "$7" ]; then
   sums "$3" "$4" last
-  [ "$(sum_of "$4")" = "$7" ] || _fail "$3 is not as it was left: somebody else has written there since"
+  [ "$(sum_of "$4")" = "$7" ] || { printf '@@other\n'; exit 1; }
 fi
 claim "$3" "$6" "$8" "$5"
 copy "$1" "$3" first; sums "$1" "$2" first; sums "$3" "$4" first
@@ -43,8 +42,8 @@ exit 0
 """
 # as above without $7, then $8… the containers that start again if this ends before its time
 _PROVE = r"""
-from=$1 source=$2 to=$3 target=$4 path=$5 folder=$6 lines=$7; shift 7
-trap 'again "$@"' TERM HUP
+from=$1 source=$2 to=$3 target=$4 path=$5 folder=$6 lines=$7; shift 7; stopped=("$@")
+trap 'again "${stopped[@]}"' TERM HUP  # not "$@": in a trap those are of the function that it comes over
 claim "$to" "$folder" "$lines" "$path"
 prove "$from" "$source" "$to" "$target"
 """
@@ -140,7 +139,7 @@ class VolumeOperations(DeployOperations):
 
     def _followed(self, batch: Batch, step: Step, script: Script, size: int) -> str:
         """Run a copying script, telling how far it is; what it had to copy, in words."""
-        whole, copied = 0, ""
+        whole, copied, other = 0, "", False
         bound = min(_MOST, _LEAST + 2 * size / _SLOWEST)
         try:
             for line in batch.watch(script, timeout=bound):
@@ -156,14 +155,23 @@ class VolumeOperations(DeployOperations):
                     batch.board.waiting(step, f"reads {rest[1]} files of the {rest[0]}")
                 elif word == "@@side":
                     self._side(step, rest)
+                elif word == "@@other":
+                    other = True
         except StepFailed as error:
-            raise StepFailed(
-                "the data could not be copied",
-                why=error.info.why or error.info.what,
-                next=self._retry,
-                code="copy-failed",
-            ) from None
+            raise self._not_copied(step, error, other) from None
         return copied
+
+    def _not_copied(self, step: Step, error: StepFailed, other: bool) -> StepFailed:
+        why = error.info.why or error.info.what
+        if not other or not isinstance(step.action, CopyVolume):
+            return StepFailed("the data could not be copied", why=why, next=self._retry, code="copy-failed")
+        record = f"{self._call.state_dir}/volumes/{step.action.volume}/record"
+        return StepFailed(
+            f"{step.action.target} is not as it was left: somebody else has written there since",
+            why="what was left behind by the move before is written over only while nobody has touched it",
+            next=f"on the droplet: find {step.action.target} -newer {record}",
+            code="not-as-left",
+        )
 
     def _side(self, step: Step, words: list[str]) -> None:
         action = step.action
@@ -205,7 +213,7 @@ class VolumeOperations(DeployOperations):
 def undone_by(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The steps that start again what a run stopped."""
     return tuple(
-        replace(step, id=f"again:{step.service}", title=f"start {step.service} again", action=step.undo, undo=None)
+        Step(f"again:{step.service}", f"start {step.service} again", step.undo, step.service, step.phase)
         for step in steps
         if isinstance(step.undo, StartAgain)
     )

@@ -20,14 +20,18 @@ def print_moved(name: str, moved: VolumeMoved, *, redact: Callable[[str], str], 
     if many:
         console.print(Text(name, style="bold"))
     console.print(Text.assemble((moved.volume, "bold"), (f"  {moved.source} → {moved.target}", "dim")))
+    if moved.state == "unchanged":
+        console.print(Text(f"the data is in {moved.target} already, and nothing is to be done"))
+        return
     for line in moved.change:
         console.print(Text(f"  {redact(line)}", style=_STYLES.get(line[:1], "dim")))
-    if moved.state == "unchanged":
-        console.print(Text("the data is there already, and nothing is to be done"))
-    else:
+    run = moved.changed.run
+    if run is None or moved.changed.services:
         console.print()
         print_changed(name, moved.changed, redact=redact)
-    if moved.changed.run is not None:
+    for step in run.steps if run is not None and not moved.changed.services else ():
+        console.print(Text(f"{step.title}: {step.detail}  {show_duration(step.seconds)}"))
+    if run is not None:
         _proof(console, moved)
 
 
