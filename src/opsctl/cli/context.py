@@ -91,6 +91,12 @@ class Session:
 
         return LocalPacker()
 
+    def packer_with(self, more: tuple[str, ...]) -> Packer:
+        """The same, with these distributions besides."""
+        from opsctl.hosts.packer import LocalPacker
+
+        return LocalPacker(more)
+
     @property
     def knock(self) -> Callable[[Cancel], bool]:
         """Asks whether anybody speaks SSH there, in the cheapest way."""

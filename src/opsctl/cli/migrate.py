@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from opsctl.cli import commands
+from opsctl.cli import migrating_away as away
 from opsctl.cli.context import Context
-from opsctl.cli.options import JsonOption, VerboseOption, YesOption
+from opsctl.cli.migration_kinds import MIGRATIONS
+from opsctl.cli.options import JsonOption, StackOption, VerboseOption, YesOption
 from opsctl.cli.output import finish as leave
 from opsctl.cli.process import GoingOn, Process
 from opsctl.model.errors import ExitCode, OpsError
@@ -24,26 +27,12 @@ group = typer.Typer(no_args_is_help=True)
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run of `migrate list`, by the beginning of its id, or last.")
 ]
-
-
-class Kind(NamedTuple):
-    """A migration: the module of its command, and what it moves from and to."""
-
-    name: str
-    module: str
-    source: str
-    sink: str
-    help: str
-
-
-MIGRATIONS = (
-    Kind("dragonfly-to-weaviate", "migrate_dragonfly_to_weaviate", "redis", "weaviate", "Memory items, embedded."),
-    Kind("qdrant-to-cloud", "migrate_qdrant_to_cloud", "qdrant", "qdrant", "Collections with points and indexes."),
-    Kind("redis-to-postgres", "migrate_redis_to_postgres", "redis", "postgres", "Hashes into a table, types inferred."),
-    Kind("state-to-redis", "migrate_state_to_redis", "json", "redis", "A state file into sessions, and back."),
-    Kind("redis-to-managed", "migrate_redis_to_managed", "redis", "redis", "Every key with its TTL."),
-    Kind("volumes-to-host", "migrate_volumes_to_host", "volume", "path", "Named volumes to host paths, and back."),
-)
+OnOption = Annotated[
+    str | None,
+    typer.Option(
+        "-d", "--droplet", metavar="NAME", help="A run that works on this droplet (`--on`).", rich_help_panel="Where"
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -79,6 +68,8 @@ def status(
     ctx: typer.Context,
     run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run; else all of them.")] = None,
     as_json: JsonOption = False,
+    stack: StackOption = None,
+    droplet: OnOption = None,
     verbose: VerboseOption = 0,
 ) -> None:
     """How far a run is, or how it ended, and what to type next. All runs without one."""
@@ -86,7 +77,9 @@ def status(
     from opsctl.model.migrate_shown import RunListing
     from opsctl.spine.run_folder import find
 
-    context = Context(ctx, verbose=verbose)
+    context = _context(ctx, stack, droplet, verbose=verbose)
+    if droplet is not None:
+        raise typer.Exit(away.runs(context, run, as_json=as_json, name="migrate.status"))
     runs = (shown(find(run)),) if run is not None else listed(50)
     result = CommandResult((DropletResult("", RunListing(runs)),))
 
@@ -102,14 +95,23 @@ def status(
 
 
 @group.command()
-def attach(ctx: typer.Context, run: RunArgument, as_json: JsonOption = False, verbose: VerboseOption = 0) -> None:
+def attach(
+    ctx: typer.Context,
+    run: RunArgument,
+    as_json: JsonOption = False,
+    stack: StackOption = None,
+    droplet: OnOption = None,
+    verbose: VerboseOption = 0,
+) -> None:
     """Watch a run until it ends, and exit as it did. Ctrl-C leaves it running."""
     from opsctl.jobs.migration_runs import exit_code, follow, shown
     from opsctl.model.migrate_shown import RunListing
     from opsctl.render.migrate_progress import progress
     from opsctl.spine.run_folder import find
 
-    context = Context(ctx, verbose=verbose)
+    context = _context(ctx, stack, droplet, verbose=verbose)
+    if droplet is not None:
+        raise typer.Exit(away.attach(context, run, as_json=as_json))
     folder = find(run)
     with progress(shown(folder).action, as_json=as_json, redact=context.redact) as moving:
         ended = follow(folder, moving.report, cancel=context.cancel)
@@ -125,9 +127,18 @@ def attach(ctx: typer.Context, run: RunArgument, as_json: JsonOption = False, ve
 
 
 @group.command()
-def pause(ctx: typer.Context, run: RunArgument, as_json: JsonOption = False, verbose: VerboseOption = 0) -> None:
+def pause(
+    ctx: typer.Context,
+    run: RunArgument,
+    as_json: JsonOption = False,
+    stack: StackOption = None,
+    droplet: OnOption = None,
+    verbose: VerboseOption = 0,
+) -> None:
     """Let a run finish its batches and wait; `migrate resume RUN` lets it go on."""
-    context = Context(ctx, verbose=verbose)
+    context = _context(ctx, stack, droplet, verbose=verbose)
+    if droplet is not None:
+        raise typer.Exit(away.told(context, run, as_json=as_json))
     raise typer.Exit(_told(context, run, as_json=as_json))
 
 
@@ -137,6 +148,8 @@ def resume(
     run: RunArgument,
     yes: YesOption = False,
     as_json: JsonOption = False,
+    stack: StackOption = None,
+    droplet: OnOption = None,
     verbose: VerboseOption = 0,
 ) -> None:
     """Go on with a run that is paused, was stopped, was killed, or failed.
@@ -147,9 +160,12 @@ def resume(
     from opsctl.jobs.migration_runs import CUT_SHORT, WORKING, shown
     from opsctl.spine.run_folder import find
 
+    context = _context(ctx, stack, droplet, yes=yes, verbose=verbose)
+    if droplet is not None:
+        raise typer.Exit(away.again(context, "resume", run, as_json=as_json))
     now = shown(find(run))
     if now.state in WORKING:
-        raise typer.Exit(_told(Context(ctx, verbose=verbose), run, as_json=as_json, word="run"))
+        raise typer.Exit(_told(context, run, as_json=as_json, word="run"))
     action = now.action if now.state in CUT_SHORT else "run"
     _again(ctx, run, GoingOn("", action, yes, as_json, verbose))
 
@@ -160,6 +176,8 @@ def finish_(
     run: RunArgument,
     yes: YesOption = False,
     as_json: JsonOption = False,
+    stack: StackOption = None,
+    droplet: OnOption = None,
     verbose: VerboseOption = 0,
 ) -> None:
     """Delete at the source what is verified, if it is unchanged since it was read.
@@ -167,6 +185,9 @@ def finish_(
     Every record is read back from where it went once more before it is
     deleted. What has changed stays; the next run copies it again.
     """
+    if droplet is not None:
+        context = _context(ctx, stack, droplet, yes=yes, verbose=verbose)
+        raise typer.Exit(away.again(context, "finish", run, as_json=as_json))
     _again(ctx, run, GoingOn("", "finish", yes, as_json, verbose))
 
 
@@ -176,6 +197,8 @@ def rollback(
     run: RunArgument,
     yes: YesOption = False,
     as_json: JsonOption = False,
+    stack: StackOption = None,
+    droplet: OnOption = None,
     verbose: VerboseOption = 0,
 ) -> None:
     """Put the source back from the export, and take back what the run wrote.
@@ -183,6 +206,9 @@ def rollback(
     Only what is missing is restored, and only what is still as it was written
     is taken back: what somebody else has put there since is left alone.
     """
+    if droplet is not None:
+        context = _context(ctx, stack, droplet, yes=yes, verbose=verbose)
+        raise typer.Exit(away.again(context, "rollback", run, as_json=as_json))
     _again(ctx, run, GoingOn("", "rollback", yes, as_json, verbose))
 
 
@@ -192,25 +218,35 @@ def replay(
     run: RunArgument,
     yes: YesOption = False,
     as_json: JsonOption = False,
+    stack: StackOption = None,
+    droplet: OnOption = None,
     verbose: VerboseOption = 0,
 ) -> None:
     """Try the records in quarantine once more."""
+    if droplet is not None:
+        context = _context(ctx, stack, droplet, yes=yes, verbose=verbose)
+        raise typer.Exit(away.again(context, "replay", run, as_json=as_json))
     _again(ctx, run, GoingOn("", "replay", yes, as_json, verbose))
 
 
 @group.command()
-def receipt(ctx: typer.Context, run: RunArgument, as_json: JsonOption = False, verbose: VerboseOption = 0) -> None:
+def receipt(
+    ctx: typer.Context,
+    run: RunArgument,
+    as_json: JsonOption = False,
+    stack: StackOption = None,
+    droplet: OnOption = None,
+    verbose: VerboseOption = 0,
+) -> None:
     """What a run proved: counts, and a checksum of what was to be there and of what is."""
     from opsctl.spine.run_folder import find
 
-    context = Context(ctx, verbose=verbose)
-    folder = find(run)
-    found = folder.receipt()
+    context = _context(ctx, stack, droplet, verbose=verbose)
+    found = away.receipt(context, run) if droplet is not None else find(run).receipt()
     if found is None:
+        there = f" -d {droplet}" if droplet else ""
         raise OpsError(
-            f"{folder.path.name} has no receipt",
-            why="it has not come to an end yet",
-            next=f"opsctl migrate status {folder.path.name}",
+            f"{run} has no receipt", why="it has not come to an end yet", next=f"opsctl migrate status {run}{there}"
         )
     result = CommandResult((DropletResult("", found),))
 
@@ -220,6 +256,12 @@ def receipt(ctx: typer.Context, run: RunArgument, as_json: JsonOption = False, v
         print_receipt(found, redact=context.redact)
 
     raise typer.Exit(leave("migrate.receipt", result, as_json=as_json, render=render, redact=context.redact))
+
+
+def _context(
+    ctx: typer.Context, stack: Path | None, droplet: str | None, *, yes: bool = False, verbose: int = 0
+) -> Context:
+    return Context(ctx, stack=stack, droplets=[droplet] if droplet else None, yes=yes, verbose=verbose)
 
 
 def _told(context: Context, run: str, *, as_json: bool, word: str = "pause") -> ExitCode:

@@ -18,6 +18,7 @@ A migration's own module, `cli/migrate_<name>.py`, says what moves and how; the 
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -79,13 +80,19 @@ def run_migration(
     options: Mapping[str, str],
     shared: Shared,
     after: After | None = None,
+    memory: int = 300_000_000,
 ) -> ExitCode:
     """Run a migration, or what `migrate resume|finish|rollback|replay` wants of a past run of it.
 
     `options` is everything that shapes the items, secret-free: it is shown, and runs that differ in it share no
-    ledger. Raises OpsError; Interrupted with the command that goes on.
+    ledger. `memory`, in bytes, is what it takes at most: its limit on a droplet, with --on. Raises OpsError;
+    Interrupted with the command that goes on.
     """
     limits = shared.limits()
+    if shared.on or shared.detach:
+        from opsctl.cli.migrating_away import send
+
+        return send(context, name, shared, memory)
     going_on = context.process.going_on
     if going_on is not None:
         shared = replace(shared, yes=going_on.yes, as_json=going_on.as_json, dry_run=False)
@@ -107,7 +114,7 @@ def run_migration(
             return Migration(name, run_id, first, second, third, folder, book, limits, work, report, dict(options))
 
         run = _Run(context, name, shared, stores, sides, build, after)
-        return run.dry() if shared.dry_run else run.act(going_on or GoingOn(context.run_id, "run"))
+        return run.dry() if shared.dry_run else run.act(going_on or GoingOn(given_id() or context.run_id, "run"))
 
 
 @dataclass(frozen=True)
@@ -256,3 +263,10 @@ class _Run:
 def said(store: Described) -> str:
     """A store in a few words."""
     return f"{store.product} {store.version} {store.address}".replace("  ", " ").strip()
+
+
+def given_id() -> str:
+    """The id that whoever began this process on a droplet gave its run; "" elsewhere."""
+    from opsctl.jobs.detached import RUN
+
+    return os.environ.get(RUN, "")

@@ -55,6 +55,15 @@ class Shared:
             rich_help_panel=_ELSEWHERE,
         ),
     ] = ""
+    on: Annotated[
+        str,
+        typer.Option(
+            "--on", metavar="DROPLET", help="Run it there: what is named is as seen there.", rich_help_panel=_ELSEWHERE
+        ),
+    ] = ""
+    detach: Annotated[
+        bool, typer.Option("--detach", help="With --on: do not watch it until it ends.", rich_help_panel=_ELSEWHERE)
+    ] = False
     rate: Annotated[
         float | None,
         typer.Option("--rate", metavar="N", min=0.1, help="At most N records a second.", rich_help_panel=_PACE),
@@ -87,7 +96,7 @@ class Shared:
         """What the command works with."""
         from opsctl.cli.context import Context
 
-        named = [each for each in (self.from_via, self.to_via) if each]
+        named = [each for each in (self.from_via, self.to_via, self.on) if each]
         return Context(ctx, stack=self.stack, droplets=named, yes=self.yes, verbose=self.verbose)
 
     def limits(self) -> Limits:

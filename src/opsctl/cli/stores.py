@@ -14,12 +14,16 @@ from opsctl.cli.reaching import Stores
 if TYPE_CHECKING:
     from opsctl.model.cancel import Cancel
     from opsctl.model.qdrant_collection import CollectionSpec
+    from opsctl.model.rows import TableShape
     from opsctl.model.store import Target
+    from opsctl.stores.postgres_sink import PostgresSink
     from opsctl.stores.qdrant_folder import QdrantFolder
     from opsctl.stores.qdrant_sink import QdrantSink
     from opsctl.stores.qdrant_source import QdrantSource
+    from opsctl.stores.redis_read import Reading
+    from opsctl.stores.redis_source import RedisSource
 
-__all__ = ["Stores", "qdrant_sink", "qdrant_source"]
+__all__ = ["Stores", "postgres_sink", "postgres_table", "qdrant_sink", "qdrant_source", "redis_source"]
 
 
 def qdrant_source(target: Target, collections: Sequence[str]) -> QdrantSource | QdrantFolder:
@@ -38,3 +42,24 @@ def qdrant_sink(target: Target, wanted: Callable[[Cancel], Mapping[str, Collecti
     from opsctl.stores.qdrant_sink import QdrantSink
 
     return QdrantSink(target, wanted)
+
+
+def redis_source(target: Target, match: str = "*", reading: Reading | None = None) -> RedisSource:
+    """The keys of a Redis, Valkey or Dragonfly that a glob names."""
+    from opsctl.stores.redis_source import RedisSource
+
+    return RedisSource(target, match, reading)
+
+
+def postgres_sink(target: Target, shape: TableShape) -> PostgresSink:
+    """One table of a PostgreSQL, made when it is not there."""
+    from opsctl.stores.postgres_sink import PostgresSink
+
+    return PostgresSink(target, shape)
+
+
+def postgres_table(target: Target, table: str, cancel: Cancel) -> tuple[Mapping[str, str], bool]:
+    """The columns of a table as they are, and whether opsctl made it."""
+    from opsctl.stores.postgres_sink import live_table
+
+    return live_table(target, table, cancel)

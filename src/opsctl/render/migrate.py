@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from rich.console import Console
 from rich.table import Table
@@ -85,7 +85,9 @@ def preview_lines(preview: Preview) -> Iterator[Text | Table]:
     """The dry run: how much, where to, what stands against it."""
     yield Text.assemble((preview.migration, "bold"), ("  dry run: nothing was written", "dim"))
     yield from _sides(preview)
-    yield from (_fact(key, f"{value}") for key, value in preview.transform.items() if key != "ttl" and value)
+    for key, value in preview.transform.items():
+        if key != "ttl" and value:
+            yield from _facts(key, value)
     yield _fact("records", f"{preview.records:,}, {show_size(preview.bytes)}{_kinds(preview)}")
     if preview.unchanged:
         yield _fact("unchanged", f"{preview.unchanged:,} are there already, as they are")
@@ -146,6 +148,12 @@ def _notes(notes: tuple[str, ...]) -> Iterator[Text]:
 
 def _head(name: str) -> tuple[tuple[str, str]]:
     return ((f"  {name:<14}", "dim"),)
+
+
+def _facts(name: str, value: object) -> Iterator[Text]:
+    """A mapping with a line for each of its entries."""
+    lines = [f"{key}: {each}" for key, each in value.items()] if isinstance(value, Mapping) else [f"{value}"]
+    yield from (_fact("" if number else name, line) for number, line in enumerate(lines))
 
 
 def _fact(name: str, value: str) -> Text:

@@ -75,15 +75,25 @@ def print_run(run: RunShown, *, redact: Callable[[str], str]) -> None:
         console.print(Text.assemble(("      " if number else "next  ", "dim"), each), soft_wrap=True)
 
 
-def print_controlled(done: RunControlled) -> None:
+def print_begun(run: str, droplet: str, *, unit: str, notes: Sequence[str]) -> None:
+    """Write to stderr that a run works on a droplet by itself now."""
+    console = Console(stderr=True, highlight=False)
+    how = f"as {unit}" if unit else "as a process of its own: there is no systemd that could limit its memory"
+    console.print(Text.assemble((run, "bold"), f" runs on {droplet}, {how}"), soft_wrap=True)
+    for note in notes:
+        console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+
+
+def print_controlled(done: RunControlled, *, droplet: str = "") -> None:
     """Write what a run was told to stdout."""
     console = Console(highlight=False)
+    there = f" -d {droplet}" if droplet else ""
     if done.told == "pause":
         console.print(Text(f"{done.run_id} waits as soon as its batches are through"), soft_wrap=True)
-        console.print(Text.assemble(("next  ", "dim"), f"opsctl migrate resume {done.run_id}"), soft_wrap=True)
+        console.print(Text.assemble(("next  ", "dim"), f"opsctl migrate resume {done.run_id}{there}"), soft_wrap=True)
     else:
         console.print(Text(f"{done.run_id} goes on"), soft_wrap=True)
-        console.print(Text.assemble(("next  ", "dim"), f"opsctl migrate attach {done.run_id}"), soft_wrap=True)
+        console.print(Text.assemble(("next  ", "dim"), f"opsctl migrate attach {done.run_id}{there}"), soft_wrap=True)
 
 
 def _records(run: RunShown) -> str:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from opsctl.model.errors import StepFailed, UsageError
 from opsctl.model.jsonable import to_jsonable
 from opsctl.model.migrate import Counts, Described, Progress, Receipt, digest
-from opsctl.model.migrate_shown import RunRecord
+from opsctl.model.migrate_shown import RunRecord, RunShown
 from opsctl.spine.journal import state_home
 
 T = TypeVar("T")
@@ -71,17 +71,12 @@ class RunFolder:
     def progress(self) -> Progress | None:
         """How far it said it is."""
         found = self.read("progress.json")
-        return made(Progress, {**found, "counts": made(Counts, found.get("counts") or {})}) if found else None
+        return progress_of(found) if found else None
 
     def receipt(self) -> Receipt | None:
         """What it proved."""
         found = self.read("receipt.json")
-        if not found:
-            return None
-        inner = {"counts": made(Counts, found["counts"])} | {
-            side: made(Described, found[side]) for side in ("source", "sink")
-        }
-        return made(Receipt, {**found, **inner})
+        return receipt_of(found) if found else None
 
     def control(self, word: str) -> None:
         """Tell whoever works: `pause` or `run`. Raises StepFailed."""
@@ -106,6 +101,24 @@ def made(kind: type[T], found: Mapping[str, Any]) -> T:
     """A dataclass from JSON that another version may have written: what it does not know is left out."""
     known = {each.name for each in fields(kind)}  # type: ignore[arg-type]
     return kind(**{key: tuple(each) if isinstance(each, list) else each for key, each in found.items() if key in known})
+
+
+def progress_of(found: Mapping[str, Any]) -> Progress:
+    """A progress from its JSON."""
+    return made(Progress, {**found, "counts": made(Counts, found.get("counts") or {})})
+
+
+def receipt_of(found: Mapping[str, Any]) -> Receipt:
+    """A receipt from its JSON."""
+    sides = {side: made(Described, found[side]) for side in ("source", "sink")}
+    return made(Receipt, {**found, "counts": made(Counts, found["counts"]), **sides})
+
+
+def shown_of(found: Mapping[str, Any]) -> RunShown:
+    """What another machine's opsctl shows of a run, from its JSON."""
+    progress, receipt = found.get("progress"), found.get("receipt")
+    inner = {"progress": progress and progress_of(progress), "receipt": receipt and receipt_of(receipt)}
+    return made(RunShown, {**found, **inner})
 
 
 def migrations() -> Path:
