@@ -47,6 +47,12 @@ COMMANDS = (
         "rollback",
     ),
     Command("migrate", DATA, "Data from one store to another, verified before anything is deleted.", "migrate"),
+    Command(
+        "collections",
+        DATA,
+        "The collections of Weaviate from a file: what differs, what is mended, a day put to rest.",
+        "collections",
+    ),
     Command("init", SETUP, "Write a first stack file from what is there.", "init"),
     Command("config", SETUP, "What the configuration says, and where each value comes from.", "config"),
     Command("droplet", SETUP, "Droplets through their provider: power, snapshots, sizes, DNS.", "droplet"),

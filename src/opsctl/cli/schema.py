@@ -14,6 +14,9 @@ from opsctl.model.secret import Secret
 # command → where its result type lives
 RESULTS = {
     "audit": "opsctl.model.audit:AuditReport",
+    "collections.apply": "opsctl.model.collections:CollectionsReport",
+    "collections.close-day": "opsctl.model.collections:ClosedDay",
+    "collections.status": "opsctl.model.collections:CollectionsReport",
     "config.show": "opsctl.jobs.config:ConfigReport",
     "dashboards.export": "opsctl.model.probing:Exported",
     "deploy": "opsctl.model.deploy:Deployed",

@@ -13,8 +13,10 @@ from opsctl.cli.reaching import Stores
 
 if TYPE_CHECKING:
     from opsctl.model.cancel import Cancel
+    from opsctl.model.collections import Summariser
     from opsctl.model.qdrant_collection import CollectionSpec
     from opsctl.model.rows import TableShape
+    from opsctl.model.secret import Secret
     from opsctl.model.store import Target
     from opsctl.stores.postgres_sink import PostgresSink
     from opsctl.stores.qdrant_folder import QdrantFolder
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from opsctl.stores.qdrant_source import QdrantSource
     from opsctl.stores.redis_read import Reading
     from opsctl.stores.redis_source import RedisSource
+    from opsctl.stores.weaviate_collections import WeaviateCollections
+    from opsctl.stores.weaviate_sink import WeaviateSink
 
 __all__ = ["Stores", "postgres_sink", "postgres_table", "qdrant_sink", "qdrant_source", "redis_source"]
 
@@ -63,3 +67,33 @@ def postgres_table(target: Target, table: str, cancel: Cancel) -> tuple[Mapping[
     from opsctl.stores.postgres_sink import live_table
 
     return live_table(target, table, cancel)
+
+
+def weaviate_sink(
+    target: Target, collection: str, *, vectors: Sequence[str], widths: Mapping[str, int]
+) -> WeaviateSink:
+    """A collection of a Weaviate server; the vectors that the items bring, and their declared widths."""
+    from opsctl.stores.weaviate_sink import WeaviateSink
+
+    return WeaviateSink(target, collection, vectors=vectors, widths=widths)
+
+
+def weaviate_collections(target: Target) -> WeaviateCollections:
+    """A Weaviate server as the jobs on its collections see it."""
+    from opsctl.stores.weaviate_collections import WeaviateCollections
+
+    return WeaviateCollections(target)
+
+
+def summary_command(command: str, *, within: float) -> Summariser:
+    """A shell command that makes a summary, within so many seconds."""
+    from opsctl.stores.summaries import CommandSummary
+
+    return CommandSummary(command, within=within)
+
+
+def summary_url(url: str, *, token: Secret | None, within: float, private: bool) -> Summariser:
+    """An endpoint that makes a summary; `private`: of our own network only."""
+    from opsctl.stores.summaries import UrlSummary
+
+    return UrlSummary(url, token=token, within=within, private=private)

@@ -269,7 +269,9 @@ def _read(found: search_get_pb2.SearchResult) -> tuple[str, VectorObject]:
             properties[name] = value.text_value
         elif kind is not None and kind != "null_value":
             properties[name] = _value(kind, value)
-    return str(uuid.UUID(bytes=meta.id_as_bytes)), VectorObject(properties, vectors)
+    # As a number: zeros at its front are left out.
+    name = str(uuid.UUID(int=int.from_bytes(meta.id_as_bytes, "big")))
+    return name, VectorObject(properties, vectors)
 
 
 def _value(kind: str, value: Any) -> Value:
