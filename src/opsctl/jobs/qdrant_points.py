@@ -30,9 +30,7 @@ class PointsAsTheyAre:
         self._renamed = self._names(cancel)
         return [self._item(each, _body(each)) for each in records]
 
-    def outline(
-        self, records: Sequence[Record], days: Mapping[bytes, str], cancel: Cancel
-    ) -> Sequence[Item | Rejected]:
+    def outline(self, records: Sequence[Record], days: Mapping[bytes, str], cancel: Cancel) -> Sequence[Item]:
         """As `apply`, without the bodies."""
         self._renamed = self._names(cancel)
         return [self._item(each, b"") for each in records]
