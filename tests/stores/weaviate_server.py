@@ -148,6 +148,7 @@ class WeaviateServer:
             "RAFT_PORT": str(raft),
             "RAFT_INTERNAL_RPC_PORT": str(rpc),
             "RAFT_BOOTSTRAP_EXPECT": "1",
+            "RAFT_TIMEOUTS_MULTIPLIER": "1",
             "GRPC_PORT": str(self.grpc_port),
             "PROMETHEUS_MONITORING_ENABLED": "true",
             "PROMETHEUS_MONITORING_PORT": str(self.metrics_port),
