@@ -12,7 +12,7 @@ import pytest
 
 from opsctl.jobs.memory_items import Choices, MemoryItems, Shape
 from opsctl.model.cancel import Cancel
-from opsctl.model.errors import ConfigError
+from opsctl.model.errors import ConfigError, UsageError
 from opsctl.model.migrate import Item, Record, Rejected, digest
 from opsctl.model.vector_object import VectorObject
 
@@ -60,7 +60,7 @@ def record(value: Any, key: bytes = b"memory:1", kind: str = "string", ttl: floa
 
 
 def apply(*records: Record, choices: Choices = SERVER, days: Mapping[bytes, str] | None = None) -> list[Any]:
-    made = MemoryItems(SESSION, choices, now=lambda: NOW).apply(records, days or {}, Cancel())
+    made = MemoryItems(lambda: SESSION, choices, now=lambda: NOW).apply(records, days or {}, Cancel())
     return list(made)
 
 
@@ -179,7 +179,7 @@ def test_a_vector_that_is_none_is_rejected(vector: object) -> None:
 
 def test_texts_are_embedded_and_the_old_vector_is_not_kept() -> None:
     embedder = Embedder()
-    transform = MemoryItems(SESSION, Choices(), embedder)
+    transform = MemoryItems(lambda: SESSION, Choices(), embedder)
     given = [record({"text": "banana", "vector": [1.0]}), record(b"no"), record({"content": "x"}, b"memory:2")]
     one, two, three = transform.apply(given, {}, Cancel())
     assert body(one).vectors == {"minilm": struct.pack("<2f", 6, 3)}
@@ -195,7 +195,7 @@ def test_texts_are_embedded_and_the_old_vector_is_not_kept() -> None:
 def test_a_ttl_is_kept_as_the_moment_it_ends_and_said() -> None:
     (item,) = apply(record({"text": "x"}, ttl=3600.4))
     assert body(item).properties["expiresAt"] == "2026-11-28T11:00:01Z"
-    transform = MemoryItems(SESSION, Choices(vectors="server", vector="", skip_expiring=60))
+    transform = MemoryItems(lambda: SESSION, Choices(vectors="server", vector="", skip_expiring=60))
     assert "expiresAt" in transform.describe()["ttl"]
     soon, late = transform.apply([record({"text": "x"}, ttl=59), record({"text": "x"}, ttl=61)], {}, Cancel())
     assert isinstance(soon, Rejected)
@@ -230,7 +230,9 @@ def test_duplicate_ids_inside_items_and_odd_keys_stay_apart() -> None:
 
 def test_a_collection_that_would_lose_something_is_refused() -> None:
     with pytest.raises(ConfigError, match="extra"):
-        MemoryItems(Shape("Session", {"text": "text"}, by_day=False), SERVER)
+        MemoryItems(lambda: Shape("Session", {"text": "text"}, by_day=False), SERVER).describe()
+    with pytest.raises(UsageError, match="speeker"):
+        MemoryItems(lambda: SESSION, Choices(fields={"speeker": ["who"]})).describe()
 
 
 def test_properties_of_other_types_are_converted_or_kept() -> None:
@@ -239,7 +241,7 @@ def test_properties_of_other_types_are_converted_or_kept() -> None:
         {"text": "text", "extra": "text", "n": "int", "x": "number", "ok": "boolean", "tags": "text[]", "u": "uuid"},
         by_day=False,
     )
-    transform = MemoryItems(shape, SERVER)
+    transform = MemoryItems(lambda: shape, SERVER)
     good = {"text": "t", "n": "12", "x": 3, "ok": "true", "tags": ["a", "b"], "u": "not one"}
     big = {"text": "t", "n": 2**60, "x": True, "ok": 1, "tags": [1, "b"]}
     one, two = transform.apply([record(good), record(big, b"memory:2")], {}, Cancel())

@@ -14,6 +14,7 @@ from opsctl.cli.reaching import Stores
 if TYPE_CHECKING:
     from opsctl.model.cancel import Cancel
     from opsctl.model.collections import Summariser
+    from opsctl.model.embedding import Embedder
     from opsctl.model.qdrant_collection import CollectionSpec
     from opsctl.model.rows import TableShape
     from opsctl.model.secret import Secret
@@ -70,12 +71,12 @@ def postgres_table(target: Target, table: str, cancel: Cancel) -> tuple[Mapping[
 
 
 def weaviate_sink(
-    target: Target, collection: str, *, vectors: Sequence[str], widths: Mapping[str, int]
+    target: Target, collection: str, *, vectors: Sequence[str], widths: Mapping[str, int], clinical: bool
 ) -> WeaviateSink:
     """A collection of a Weaviate server; the vectors that the items bring, and their declared widths."""
     from opsctl.stores.weaviate_sink import WeaviateSink
 
-    return WeaviateSink(target, collection, vectors=vectors, widths=widths)
+    return WeaviateSink(target, collection, vectors=vectors, widths=widths, clinical=clinical)
 
 
 def weaviate_collections(target: Target) -> WeaviateCollections:
@@ -97,3 +98,10 @@ def summary_url(url: str, *, token: Secret | None, within: float, private: bool)
     from opsctl.stores.summaries import UrlSummary
 
     return UrlSummary(url, token=token, within=within, private=private)
+
+
+def minilm(folder: Path | None) -> Embedder:
+    """all-MiniLM-L6-v2, from a folder or the cache; it is loaded when the first text comes."""
+    from opsctl.stores.embedding import MiniLM
+
+    return MiniLM(folder)

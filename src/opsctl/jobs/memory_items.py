@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Literal
 
 from opsctl.jobs.memory_dates import day_of, moment
@@ -16,8 +17,9 @@ from opsctl.jobs.memory_fields import VECTOR, Unfit, convert, fields_of, float32
 from opsctl.model.cancel import Cancel
 from opsctl.model.collections import EXTRA
 from opsctl.model.embedding import Embedder
-from opsctl.model.errors import ConfigError
+from opsctl.model.errors import ConfigError, UsageError
 from opsctl.model.migrate import Item, Record, Rejected
+from opsctl.model.stackfile_problem import nearest
 from opsctl.model.units import show_duration
 from opsctl.model.vector_object import Value, VectorObject, canonical, utc_text
 
@@ -56,23 +58,32 @@ class MemoryItems:
 
     def __init__(
         self,
-        shape: Shape,
+        shape: Callable[[], Shape],
         choices: Choices,
         embedder: Embedder | None = None,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
-        _check_shape(shape)
-        self._shape = shape
+        self._ask_shape = shape
         self._choices = choices
         self._embedder = embedder
         self._now = now
-        self._names = {
-            prop: (kind, names_for(prop, choices.fields)) for prop, kind in shape.properties.items() if prop not in _OWN
-        }
         given = choices.fields.get(choices.vector) or choices.fields.get("vector")
         self._vector_fields = tuple(given) if given else (*VECTOR, choices.vector)
         self._compared = (choices.vector,) if choices.vector else ()
+
+    @cached_property
+    def _shape(self) -> Shape:
+        """Asked for at first use: whoever builds a transform need not be connected yet."""
+        shape = self._ask_shape()
+        _check_shape(shape, self._choices)
+        return shape
+
+    @cached_property
+    def _names(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+        """For each property its type, and the fields it is looked for in."""
+        every = self._shape.properties.items()
+        return {prop: (kind, names_for(prop, self._choices.fields)) for prop, kind in every if prop not in _OWN}
 
     def describe(self) -> Mapping[str, Any]:
         """Model, width, mapping, and what becomes of TTLs."""
@@ -222,7 +233,15 @@ def uuid5_of(key: bytes) -> uuid.UUID:
     return uuid.UUID(bytes=made[:16], version=5)
 
 
-def _check_shape(shape: Shape) -> None:
+def _check_shape(shape: Shape, choices: Choices) -> None:
+    for name in choices.fields:
+        if name not in shape.properties and name not in ("vector", choices.vector):
+            near = nearest(name, shape.properties)
+            raise UsageError(
+                f"--field {name}=…: {shape.name} has no property {name}",
+                why=f"it has {', '.join(shape.properties)}",
+                next=f"--field {near or next(iter(shape.properties))}=FIELD",
+            )
     for name in (TEXT, EXTRA):
         if shape.properties.get(name) != "text":
             why = "the text that is searched" if name == TEXT else "the fields that it has no property for"

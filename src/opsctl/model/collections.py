@@ -11,6 +11,16 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.vector_object import VectorObject
 
 EXTRA = "extra"  # the property that keeps, as JSON, what a collection has no property for
+NEAR_AT_HAND = (
+    "none",
+    "text2vec-transformers",
+    "text2vec-ollama",
+    "text2vec-model2vec",
+    "text2vec-contextionary",
+    "text2vec-gpt4all",
+    "ref2vec-centroid",
+)
+"""Vectorizers that run beside the server. Any other sends what it is given to somebody's API."""
 PropertyType = Literal[
     "text", "text[]", "int", "int[]", "number", "number[]", "boolean", "boolean[]", "date", "date[]", "uuid"
 ]

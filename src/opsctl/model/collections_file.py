@@ -11,7 +11,17 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from opsctl.model import assets
-from opsctl.model.collections import EXTRA, Bm25, Collection, Declared, Property, PropertyType, Tenants, Vector
+from opsctl.model.collections import (
+    EXTRA,
+    NEAR_AT_HAND,
+    Bm25,
+    Collection,
+    Declared,
+    Property,
+    PropertyType,
+    Tenants,
+    Vector,
+)
 from opsctl.model.errors import ConfigError
 from opsctl.model.stackfile_check import Models, validate
 from opsctl.model.stackfile_problem import config_error, nearest, shown_path
@@ -21,16 +31,6 @@ from opsctl.model.stackfile_yaml import Document, read_yaml
 
 NAME = "collections.yaml"
 Tokenization = Literal["word", "lowercase", "whitespace", "field", "trigram", "gse", "gse_ch", "kagome_ja", "kagome_kr"]
-_NEAR_AT_HAND = (
-    "none",
-    "text2vec-transformers",
-    "text2vec-ollama",
-    "text2vec-model2vec",
-    "text2vec-contextionary",
-    "text2vec-gpt4all",
-    "ref2vec-centroid",
-)
-"""Vectorizers that run beside the server. Any other sends what it is given to somebody's API."""
 
 
 class PropertyEntry(Entry):
@@ -190,9 +190,9 @@ def _check_vector(
 ) -> None:
     if re.fullmatch(r"[_A-Za-z][_0-9A-Za-z]{0,229}", name) is None:
         document.problem(way, f"{name!r} is no name of a vector", expected="letters, digits and _")
-    if owner.clinical and entry.vectorizer not in _NEAR_AT_HAND:
-        near = nearest(entry.vectorizer, _NEAR_AT_HAND)
-        expected = f"one that runs beside the server: {', '.join(_NEAR_AT_HAND)}"
+    if owner.clinical and entry.vectorizer not in NEAR_AT_HAND:
+        near = nearest(entry.vectorizer, NEAR_AT_HAND)
+        expected = f"one that runs beside the server: {', '.join(NEAR_AT_HAND)}"
         what = f"{entry.vectorizer} sends clinical data to a third party"
         document.problem((*way, "vectorizer"), what, expected=expected, nearest=near)
     if owner.clinical:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from opsctl.model.cancel import Cancel
+from opsctl.model.collections import NEAR_AT_HAND
 from opsctl.model.errors import ConfigError, OpsError
 from opsctl.model.migrate import Described, Item, Rejected, Removal
 from opsctl.model.store import Target
@@ -26,8 +26,9 @@ _TRIES = 5  # for objects that are refused for a passing reason
 class WeaviateSink:
     """One collection. Objects with an id that is there already are replaced; nothing else in it is touched.
 
-    `vectors` are the named vectors that the items bring, and so those that are compared. `widths` are declared
-    widths, where there are any; the width of what the collection holds already counts before them.
+    `vectors` are the named vectors that the items bring, and so those that are compared; without any the server has
+    to make them. `widths` are declared widths, where there are any; the width of what the collection holds already
+    counts before them. A `clinical` collection is refused when one of its vectors is made by a third party.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class WeaviateSink:
         *,
         vectors: Sequence[str] = (),
         widths: Mapping[str, int] | None = None,
+        clinical: bool = False,
         patience: float = PATIENCE,
     ) -> None:
+        self._clinical = clinical
         self._target = target
         self._collection = collection
         self._vectors = tuple(vectors)
@@ -66,11 +69,10 @@ class WeaviateSink:
             tuple(notes),
         )
 
-    @cached_property
-    def properties(self) -> Mapping[str, str]:
-        """The collection's properties with their types. Raises what `describe` does."""
-        self._open(Cancel(self._patience))
-        return self._properties
+    def shape(self, cancel: Cancel) -> tuple[Mapping[str, str], bool]:
+        """The collection's properties with their types, and whether it has tenants. Raises what `describe` does."""
+        _, tenants = self._open(cancel)
+        return self._properties, tenants is not None
 
     def _open(self, cancel: Cancel) -> tuple[WeaviateWire, TenantKeeper | None]:
         with self._opening:
@@ -97,9 +99,22 @@ class WeaviateSink:
             next="opsctl collections apply",
         )
 
-    def _check_vectors(self, settings: Mapping[str, object]) -> None:
-        named = settings.get("vectorConfig")
-        have = tuple(named) if isinstance(named, dict) and named else (DEFAULT,)
+    def _check_vectors(self, settings: Mapping[str, Any]) -> None:
+        makers = vectorizers(settings)
+        for name, maker in makers.items():
+            if self._clinical and maker not in NEAR_AT_HAND:
+                raise ConfigError(
+                    f"{self._collection} is clinical, and its vector {name} is made by {maker}",
+                    why="every object that is written would be sent to a third party",
+                    next="opsctl collections status",
+                )
+        if not self._vectors and set(makers.values()) == {"none"}:
+            raise ConfigError(
+                f"{self._collection} has no vectorizer of its own",
+                why="its objects would have no vectors, and only keywords would find them",
+                next="opsctl migrate dragonfly-to-weaviate --vectors minilm",
+            )
+        have = tuple(makers)
         for name in self._vectors:
             if name not in have:
                 raise ConfigError(
@@ -308,6 +323,14 @@ class WeaviateSink:
             elif want != have:
                 return f"the vector {name} has {have} numbers, and {self._collection} keeps {want}"
         return ""
+
+
+def vectorizers(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Who makes each vector of a collection, as its settings say."""
+    named = settings.get("vectorConfig")
+    if isinstance(named, dict) and named:
+        return {name: next(iter(each.get("vectorizer") or {"none": {}})) for name, each in named.items()}
+    return {DEFAULT: str(settings.get("vectorizer") or "none")}
 
 
 def _body(item: Item) -> VectorObject:
