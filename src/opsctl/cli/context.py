@@ -221,7 +221,7 @@ class Context:
         try:
             reads = reading(host)
             engine = DockerEngine(reads, droplet)
-            yield Session(droplet, self.stack, host, reads, engine, self.cancel, self.cloud, gauges)
+            yield Session(droplet, self.stack.on(droplet), host, reads, engine, self.cancel, self.cloud, gauges)
         finally:
             gauges.close()
             host.close()

@@ -5,6 +5,7 @@ One short function for each, with its import inside: what a command does not use
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from opsctl.model.rows import TableShape
     from opsctl.model.secret import Secret
     from opsctl.model.store import Target
+    from opsctl.stores.postgres_memory import PostgresMemory
     from opsctl.stores.postgres_sink import PostgresSink
     from opsctl.stores.qdrant_folder import QdrantFolder
     from opsctl.stores.qdrant_sink import QdrantSink
@@ -61,6 +63,21 @@ def postgres_sink(target: Target, shape: TableShape) -> PostgresSink:
     from opsctl.stores.postgres_sink import PostgresSink
 
     return PostgresSink(target, shape)
+
+
+def postgres_memory(target: Target, collection: str, vector: str, model: Callable[[], str]) -> PostgresMemory:
+    """The fallback table of one collection's memory items."""
+    from opsctl.stores.postgres_memory import PostgresMemory
+
+    return PostgresMemory(target, collection, vector, model=model)
+
+
+def embedder(folder: str) -> Embedder:
+    """MiniLM from a folder, else from $OPSCTL_MODEL, else as fastembed fetches it."""
+    from opsctl.stores.embedding import MiniLM
+
+    given = folder or os.environ.get("OPSCTL_MODEL", "")
+    return MiniLM(Path(given).expanduser() if given else None)
 
 
 def postgres_table(target: Target, table: str, cancel: Cancel) -> tuple[Mapping[str, str], bool]:

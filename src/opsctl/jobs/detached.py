@@ -6,7 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from opsctl.jobs.call import STATE_DIR
@@ -199,13 +199,15 @@ def ask(shell: Shell, words: Sequence[str], droplet: str, *, cancel: Cancel) -> 
             f"opsctl on {droplet} gave no answer", why=said[-1] if said else f"exit status {done.code}"
         ) from None
     if document["error"]:
-        raise _again(document["error"], document["exit_code"])
+        raise _again(document["error"], document["exit_code"], droplet)
     result: dict[str, Any] = document["droplets"][0]["result"]
     return result
 
 
-def _again(error: dict[str, Any], code: int) -> OpsError:
+def _again(error: dict[str, Any], code: int, droplet: str) -> OpsError:
     info = ErrorInfo(**error)
+    if info.next.startswith("opsctl migrate"):
+        info = replace(info, next=f"{info.next} -d {droplet}")
     raised = OpsError(info.what)
     raised.info, raised.exit_code = info, ExitCode(code)
     return raised

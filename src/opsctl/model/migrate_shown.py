@@ -106,4 +106,6 @@ class Migrated:
     next: tuple[str, ...] = ()
 
 
-Resumed = Migrated | RunControlled  # a run that waits is told to go on, any other is gone on with here
+# What a command prints with --json: of a run that works on a droplet it shows how that is.
+Outcome = Migrated | RunListing
+Resumed = Migrated | RunControlled | RunListing  # a run that waits is told to go on

@@ -53,7 +53,7 @@ def print_runs(runs: Sequence[RunShown]) -> None:
         table.add_row(each.run_id, each.migration, Text(each.state, style=_STYLES.get(each.state, "")), _records(each))
     console.print(table)
     for each in (each for each in runs if each.state == "interrupted"):
-        console.print(Text(f"interrupted: opsctl migrate resume {each.run_id}", style="yellow"), soft_wrap=True)
+        console.print(Text(f"interrupted: {each.next[0]}", style="yellow"), soft_wrap=True)
 
 
 def print_run(run: RunShown, *, redact: Callable[[str], str]) -> None:
