@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from opsctl.model.secret import Secret
@@ -73,6 +73,7 @@ class Droplet:
     socket: str | None = None  # None is auto
     provider: Mapping[str, str | int] = field(default_factory=dict)
     boot: Literal["replay", "docker"] = "docker"
+    services: tuple[str, ...] = ()  # of the stack's those that are here; empty: all that no other droplet names
 
 
 @dataclass(frozen=True)
@@ -120,3 +121,13 @@ class Stack:
     alerts: Mapping[str, Secret] = field(default_factory=dict)
     probes: Mapping[str, Probe] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)  # "services.postgres.phase" → where it stands
+
+    def on(self, droplet: Droplet) -> Stack:
+        """The stack as it is on one droplet: with the services that belong there."""
+        elsewhere = {name for each in self.droplets.values() if each.name != droplet.name for name in each.services}
+        own = {
+            name: each
+            for name, each in self.services.items()
+            if (name in droplet.services if droplet.services else name not in elsewhere)
+        }
+        return self if len(own) == len(self.services) else replace(self, services=own)

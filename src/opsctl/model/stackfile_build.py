@@ -40,6 +40,7 @@ def droplet(name: str, entry: DropletEntry, folder: Path) -> Droplet:
         socket=None if entry.docker.socket == "auto" else entry.docker.socket,
         provider=provider,
         boot=entry.boot,
+        services=tuple(entry.services),
     )
 
 

@@ -49,6 +49,7 @@ def for_droplet(stack: Stack, droplet: Droplet, environ: Mapping[str, str]) -> D
     data: Any = yaml.load(path.read_text(encoding="utf-8-sig")) if path else {"version": 1, "droplets": {}}
     making = _Making(_variables(data, path, environ), path.parent.resolve() if path else None)
     _droplets(data, droplet)
+    _services(data, stack, droplet)
     making.ways(data.get("stores"), droplet.name)
     for part in _SECRET_PARTS:
         if data.get(part) is not None:
@@ -92,6 +93,13 @@ def _droplets(data: Any, droplet: Droplet) -> None:
     if isinstance(provider, dict):
         entry["provider"] = {key: provider[key] for key in provider if key not in _TOKENS}
     data["droplets"] = {name_of(droplet.name): entry}
+
+
+def _services(data: Any, stack: Stack, droplet: Droplet) -> None:
+    """Without the services that are on other droplets."""
+    gone = set(stack.services) - set(stack.on(droplet).services)
+    if gone:
+        data["services"] = {name: each for name, each in data["services"].items() if name not in gone}
 
 
 @dataclass

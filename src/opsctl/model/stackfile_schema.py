@@ -112,6 +112,9 @@ class DropletEntry(Entry):
     docker: DockerEntry = Field(default_factory=DockerEntry, description="How to reach the engine.")
     provider: ProviderEntry = Field(default_factory=ProviderEntry, description="Where it is rented.")
     boot: Literal["replay", "docker"] = Field(default="docker", description="Who starts the stack after a boot.")
+    services: list[ServiceName] = Field(
+        default_factory=list, description="Which of `services` are here; without, all that no other droplet names."
+    )
 
 
 class GateEntry(Entry):
