@@ -85,12 +85,7 @@ def samples(kind: str, chance: random.Random) -> Iterator[str]:
             case "timestamptz":
                 fraction = chance.choice(["", ".5", ".100", f".{chance.randrange(10**6):06}"])
                 zone = chance.choice(["", "Z", "+02", "-0530", "+05:45", " +01:00"])
-                year, month, day_ = (
-                    chance.choice([1, 99, 1970, 2026, 9998]),
-                    chance.randint(1, 12),
-                    chance.randint(1, 28),
-                )
-                day = f"{year:04}-{month:02}-{day_:02}"
+                day = f"{chance.choice([1, 99, 1970, 2026, 9998]):04}-{chance.randint(1, 12):02}-28"
                 yield f"{day}{chance.choice('T ')}{chance.randint(0, 23):02}:59:01{fraction}{zone}"
             case "uuid":
                 text = str(uuid.UUID(int=chance.getrandbits(128)))

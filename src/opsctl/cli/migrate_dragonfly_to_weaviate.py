@@ -15,6 +15,7 @@ from opsctl.model.errors import UsageError
 if TYPE_CHECKING:
     from opsctl.jobs.memory_items import Choices, MemoryItems, Shape, Vectors
     from opsctl.model.cancel import Cancel
+    from opsctl.model.migrate import Sink
     from opsctl.stores.redis_source import RedisSource
     from opsctl.stores.weaviate_sink import WeaviateSink
 
@@ -47,6 +48,14 @@ def dragonfly_to_weaviate(
         list[str] | None,
         typer.Option("--field", metavar="PROPERTY=FIELD", help="Where a property is read from; repeatable."),
     ] = None,
+    also: Annotated[
+        str,
+        typer.Option(
+            "--also-to-postgres",
+            metavar="STORE",
+            help="Fill the table that `search` falls back on; verified is what both have.",
+        ),
+    ] = "",
     skip_expiring: Annotated[
         str, typer.Option("--skip-expiring", metavar="TIME", help="Leave out what expires within that time.")
     ] = "",
@@ -67,7 +76,7 @@ def dragonfly_to_weaviate(
     if model is not None and vectors != "minilm":
         raise UsageError("--model goes with --vectors minilm", next=f"--vectors minilm --model {model}")
     context = shared.context(ctx)
-    wanted = _Wanted(pattern, collection, cast("Vectors", vectors), vector, model, _fields(fields), skip_expiring)
+    wanted = _Wanted(pattern, collection, cast("Vectors", vectors), vector, model, _fields(fields), skip_expiring, also)
     sides = _Sides(from_, to, shared, wanted, context.cancel)
     raise typer.Exit(
         run_migration(
@@ -93,6 +102,7 @@ class _Wanted:
     model: Path | None
     fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
     skip_expiring: str = ""
+    also: str = ""
 
     @property
     def options(self) -> dict[str, str]:
@@ -101,6 +111,7 @@ class _Wanted:
         given |= {"vector": self.vector} if self.vectors != "server" else {}
         given |= {"model": str(self.model)} if self.model else {}
         given |= {f"field {prop}": ", ".join(names) for prop, names in self.fields.items()}
+        given |= {"also_to_postgres": self.also} if self.also else {}
         return given | ({"skip_expiring": self.skip_expiring} if self.skip_expiring else {})
 
     @property
@@ -128,6 +139,7 @@ class _Sides:
         self._from, self._to, self._shared, self._wanted, self._cancel = from_, to, shared, wanted, cancel
         self._choices = wanted.choices()
         self._made: WeaviateSink | None = None
+        self._items: MemoryItems | None = None
 
     def source(self, stores: Stores) -> RedisSource:
         """The keys."""
@@ -142,10 +154,28 @@ class _Sides:
         from opsctl.jobs.memory_items import MemoryItems
 
         embedder = minilm(self._wanted.model) if self._wanted.vectors == "minilm" else None
-        sink = self.sink(stores)
-        return MemoryItems(lambda: self._shape(sink), self._choices, embedder)
+        sink = self._weaviate(stores)
+        self._items = MemoryItems(lambda: self._shape(sink), self._choices, embedder)
+        return self._items
 
-    def sink(self, stores: Stores) -> WeaviateSink:
+    def sink(self, stores: Stores) -> Sink:
+        """The collection, and the table beside it where one is wanted."""
+        if not self._wanted.also:
+            return self._weaviate(stores)
+        from opsctl.cli.stores import postgres_memory
+        from opsctl.jobs.migrate_tee import Tee
+
+        target = stores.target(self._wanted.also, ("postgres",), flag="--also-to-postgres")
+        vector = "".join(self._wanted.brought)
+        return Tee(self._weaviate(stores), postgres_memory(target, self._wanted.collection, vector, self._model))
+
+    def _model(self) -> str:
+        """Which model the vectors are of, for whoever compares others with them."""
+        from opsctl.model.embedding import label
+
+        return label(self._items.describe()) if self._items is not None else ""
+
+    def _weaviate(self, stores: Stores) -> WeaviateSink:
         """The collection; what is declared of it says which widths fit, and whether it is clinical."""
         from opsctl.cli.stores import weaviate_sink
         from opsctl.model.collections_file import load_collections

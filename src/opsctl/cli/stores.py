@@ -72,14 +72,6 @@ def postgres_memory(target: Target, collection: str, vector: str, model: Callabl
     return PostgresMemory(target, collection, vector, model=model)
 
 
-def embedder(folder: str) -> Embedder:
-    """MiniLM from a folder, else from $OPSCTL_MODEL, else as fastembed fetches it."""
-    from opsctl.stores.embedding import MiniLM
-
-    given = folder or os.environ.get("OPSCTL_MODEL", "")
-    return MiniLM(Path(given).expanduser() if given else None)
-
-
 def postgres_table(target: Target, table: str, cancel: Cancel) -> tuple[Mapping[str, str], bool]:
     """The columns of a table as they are, and whether opsctl made it."""
     from opsctl.stores.postgres_sink import live_table
@@ -118,7 +110,8 @@ def summary_url(url: str, *, token: Secret | None, within: float, private: bool)
 
 
 def minilm(folder: Path | None) -> Embedder:
-    """all-MiniLM-L6-v2, from a folder or the cache; it is loaded when the first text comes."""
+    """all-MiniLM-L6-v2, from a folder, $OPSCTL_MODEL or the cache; it is loaded when the first text comes."""
     from opsctl.stores.embedding import MiniLM
 
-    return MiniLM(folder)
+    given = os.environ.get("OPSCTL_MODEL")
+    return MiniLM(folder or (Path(given).expanduser() if given else None))

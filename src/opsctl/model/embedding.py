@@ -29,3 +29,9 @@ class Embedder(Protocol):
     def close(self) -> None:
         """Free the model; safe to call twice."""
         ...
+
+
+def label(described: Mapping[str, Any]) -> str:
+    """A model in a word, the same for the same vectors: name, quantization and the beginning of its file's hash."""
+    parts = (described.get("model"), described.get("quantization"), str(described.get("sha256", ""))[:12])
+    return " ".join(str(each) for each in parts if each)

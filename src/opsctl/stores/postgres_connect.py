@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, OpsError, UnreachableError
+from opsctl.model.migrate import Item, Rejected
 from opsctl.model.store import Target
 
 if TYPE_CHECKING:
@@ -161,6 +162,25 @@ def passing(error: Exception) -> bool:
     if state is None:
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return state[:2] in ("08", "57", "53", "40", "55", "58")
+
+
+def put_apart(items: Sequence[Item], put: Callable[[Sequence[Item]], None]) -> list[Rejected]:
+    """Put items, in ever smaller parts where one of them is refused, and those that are refused alone come back.
+
+    Raises psycopg's errors that are not about an item's content.
+    """
+    import psycopg
+
+    if not items:
+        return []
+    try:
+        put(items)
+    except (psycopg.DataError, psycopg.IntegrityError, psycopg.OperationalError, psycopg.InternalError) as error:
+        if len(items) == 1:
+            return [Rejected(items[0].key, words(error), "refused")]
+        half = len(items) // 2
+        return put_apart(items[:half], put) + put_apart(items[half:], put)
+    return []
 
 
 def words(error: Exception) -> str:

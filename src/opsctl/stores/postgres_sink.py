@@ -12,7 +12,7 @@ from opsctl.model.migrate import Described, Item, Rejected, Removal, digest
 from opsctl.model.rows import TableShape, unescape
 from opsctl.model.store import Target
 from opsctl.stores import postgres_table as tables
-from opsctl.stores.postgres_connect import PATIENCE, Postgres, words
+from opsctl.stores.postgres_connect import PATIENCE, Postgres, put_apart, words
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -89,24 +89,13 @@ class PostgresSink:
 
     def write(self, items: Sequence[Item], cancel: Cancel) -> Sequence[Rejected]:
         """Upsert in one transaction. Where a row is refused, the others are written and it comes back with why."""
-        unique = list({item.id: item for item in items}.values())
-        return self._write(unique, cancel)
-
-    def _write(self, items: Sequence[Item], cancel: Cancel) -> list[Rejected]:
         import psycopg
 
-        if not items:
-            return []
+        unique = list({item.id: item for item in items}.values())
         try:
-            self._put(items, cancel)
-        except (psycopg.DataError, psycopg.IntegrityError, psycopg.OperationalError, psycopg.InternalError) as error:
-            if len(items) == 1:
-                return [Rejected(items[0].key, words(error), "refused")]
-            half = len(items) // 2
-            return self._write(items[:half], cancel) + self._write(items[half:], cancel)
+            return put_apart(unique, lambda some: self._put(some, cancel))
         except psycopg.Error as error:
             raise self._failed(error) from None
-        return []
 
     def _put(self, items: Sequence[Item], cancel: Cancel) -> None:
         import psycopg
