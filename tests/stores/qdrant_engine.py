@@ -47,6 +47,12 @@ def chance(point: Any, share: float) -> bool:
     return zlib.crc32(str(point).encode()) % 10_000 < share * 10_000
 
 
+def shown(record: models.Record) -> dict[str, Any]:
+    """A point as a server prints it: what there is not is left out."""
+    point = {"id": record.id, "payload": record.payload, "vector": record.vector}
+    return {key: value for key, value in point.items() if value is not None}
+
+
 class Engine:
     """The collections: the vendor's engine keeps the points, this keeps what the engine forgets of their settings."""
 
@@ -199,12 +205,12 @@ class Engine:
             with_payload=body.get("with_payload", True),
             with_vectors=body.get("with_vector", False),
         )
-        return {"points": found, "next_page_offset": following}
+        return {"points": [shown(each) for each in found], "next_page_offset": following}
 
     def retrieve(self, name: str, body: dict[str, Any]) -> Any:
         name, _ = self.of(name)
-        shown = {"with_payload": body.get("with_payload", True), "with_vectors": body.get("with_vector", False)}
-        return self.client.retrieve(name, body["ids"], **shown)
+        payload, vectors = body.get("with_payload", True), body.get("with_vector", False)
+        return [shown(each) for each in self.client.retrieve(name, body["ids"], payload, vectors)]
 
     def remove(self, name: str, body: dict[str, Any]) -> None:
         name, _ = self.of(name)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_core import from_json, to_json
 from qdrant_client import QdrantClient, models
 from tests.stores.qdrant_server import Standin, collection, qdrant, qdrant_cloud
 
@@ -21,6 +22,7 @@ from opsctl.model.qdrant_point import dumped, fingerprint, key_of, loaded, split
 from opsctl.model.secret import Secret
 from opsctl.model.store import Target
 from opsctl.stores.qdrant_folder import QdrantFolder
+from opsctl.stores.qdrant_raw import same_texts, texts_of, with_texts
 from opsctl.stores.qdrant_sink import QdrantSink
 from opsctl.stores.qdrant_source import QdrantSource
 
@@ -340,3 +342,23 @@ def test_a_key_and_a_file_keep_a_point_whole() -> None:
     assert fingerprint({"id": 1, "payload": None, "vector": [1.0]}) == fingerprint(
         {"id": 1, "payload": {}, "vector": [1.0]}
     )
+
+
+def test_a_text_that_looks_like_two_points_is_not_cut() -> None:
+    odd = {"id": 1, "payload": {"rows": [{"a": 1}, {"id": 2}]}, "vector": [0.5]}
+    plain = {"id": 2, "payload": {"a": '},{"id":'}, "vector": [0.25]}
+    assert texts_of(to_json({"result": {"points": [odd, plain]}, "time": 0.1}), 2) is None
+    whole = to_json({"result": {"points": [plain, {**plain, "id": 3}], "next_page_offset": 4}, "status": "ok"})
+    texts = texts_of(whole, 2)
+    assert texts is not None
+    assert [from_json(each)["id"] for each in texts] == [2, 3]
+    assert texts_of(to_json({"result": [plain]}), 1) == [to_json(plain)]
+    assert texts_of(b'{"result":[]}', 0) is None
+    points = [from_json(each) for each in texts]
+    with_texts(whole, points)
+    assert [each["text"] for each in points] == texts
+    bare = [{"id": 1, "payload": {}, "vector": [0.5], "shard_key": "eu"}, {"id": 2, "payload": {}, "vector": None}]
+    with_texts(to_json({"result": {"points": bare}}), bare)
+    assert not any("text" in each for each in bare)
+    assert same_texts(whole, {texts[1]: "3", texts[0]: "2"}) == ["2", "3"]
+    assert same_texts(whole, {texts[1]: "3", b"other": "2"}) is None

@@ -44,5 +44,9 @@ class PointsAsTheyAre:
 
 
 def _body(record: Record) -> bytes:
+    """The point as JSON: as its server wrote it where the source kept that."""
+    text: bytes | None = record.value.get("text")
+    if text is not None:
+        return text
     sent = {key: record.value.get(key) or {} for key in ("payload", "vector")}
     return to_json({"id": record.value["id"], **sent})

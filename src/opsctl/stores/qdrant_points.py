@@ -11,9 +11,10 @@ from opsctl.model.errors import UnreachableError
 from opsctl.model.migrate import Removal
 from opsctl.model.qdrant_collection import CollectionSpec
 from opsctl.model.qdrant_point import fingerprint, id_of
-from opsctl.stores.qdrant_rest import Refusal, Rest, path_of
+from opsctl.stores.qdrant_rest import Refusal, Rest, parsed, path_of
 
 PAGE = 1_000  # points of one request
+_NO_COLLECTION = 404
 
 
 def by_collection(pairs: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
@@ -51,16 +52,22 @@ def retrieve(rest: Rest, collection: str, ids: Sequence[str], *, cancel: Cancel)
     """Points with payload and vectors by id; without those that are not there, nor is any without the collection."""
     found: dict[str, dict[str, Any]] = {}
     for start in range(0, len(ids), PAGE):
-        asked = [id_of(each) for each in ids[start : start + PAGE]]
-        body = {"ids": asked, "with_payload": True, "with_vector": True}
-        try:
-            points = rest.call("POST", path_of(collection, "/points"), body, cancel=cancel)
-        except Refusal as refusal:
-            if refusal.status == 404:
-                return found
-            raise refused(rest, f"reading points of {collection}", refusal) from None
-        found.update((str(each["id"]), each) for each in points)
+        content = retrieve_raw(rest, collection, ids[start : start + PAGE], cancel=cancel)
+        if not content:
+            return found
+        found.update((str(each["id"]), each) for each in parsed(content, "points"))
     return found
+
+
+def retrieve_raw(rest: Rest, collection: str, ids: Sequence[str], *, cancel: Cancel) -> bytes:
+    """The answer as it came, b"" where there is no such collection. At most a page of ids."""
+    body = {"ids": [id_of(each) for each in ids], "with_payload": True, "with_vector": True}
+    try:
+        return rest.raw("POST", path_of(collection, "/points"), body, cancel=cancel)
+    except Refusal as refusal:
+        if refusal.status == _NO_COLLECTION:
+            return b""
+        raise refused(rest, f"reading points of {collection}", refusal) from None
 
 
 def delete_same(rest: Rest, collection: str, seen: Mapping[str, bytes], *, cancel: Cancel) -> Mapping[str, Removal]:

@@ -67,7 +67,11 @@ class Rest:
         return self.call("GET", path, cancel=cancel)
 
     def call(self, method: str, path: str, body: Any = None, *, cancel: Cancel) -> Any:
-        """The `result` of an answer; `body` is JSON already where it is bytes.
+        """The `result` of an answer; `body` is JSON already where it is bytes. Raises as `raw`."""
+        return parsed(self.raw(method, path, body, cancel=cancel), path)
+
+    def raw(self, method: str, path: str, body: Any = None, *, cancel: Cancel) -> bytes:
+        """The whole of an answer, as it came.
 
         Raises Refusal, UnreachableError (away for longer than the patience, or the key is not accepted), Interrupted.
         """
@@ -87,7 +91,7 @@ class Rest:
                     raise self._away(str(again), patience) from None
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _once(self, method: str, path: str, data: bytes | None, remaining: float | None) -> Any:
+    def _once(self, method: str, path: str, data: bytes | None, remaining: float | None) -> bytes:
         import httpx
 
         try:
@@ -96,7 +100,7 @@ class Rest:
         except httpx.TransportError as error:
             raise _Again(str(error) or type(error).__name__) from None
         if answer.is_success:
-            return _parsed(answer.content, path)
+            return answer.content
         words = _words(answer)
         if answer.status_code in _TRANSIENT:
             raise _Again(words, _seconds(answer.headers.get("retry-after")))
@@ -141,7 +145,8 @@ class _Again(Exception):
         self.after = after
 
 
-def _parsed(content: bytes, path: str) -> Any:
+def parsed(content: bytes, path: str) -> Any:
+    """The `result` of an answer. Raises ConfigError for what no Qdrant answers."""
     try:
         answer = from_json(content)
     except ValueError:

@@ -14,7 +14,8 @@ from opsctl.model.qdrant_collection import CollectionSpec, summary
 from opsctl.model.qdrant_point import dumped, fingerprint, key_of, loaded, split_key
 from opsctl.model.store import Target
 from opsctl.stores.qdrant_points import PAGE, by_collection, count, delete_same, refused, retrieve, specs
-from opsctl.stores.qdrant_rest import PATIENCE, Refusal, Rest, path_of
+from opsctl.stores.qdrant_raw import with_texts
+from opsctl.stores.qdrant_rest import PATIENCE, Refusal, Rest, parsed, path_of
 
 _SAMPLE = 100  # points from which the size of all is told
 _AT_ONCE = 128  # points looked at and deleted in one go
@@ -148,9 +149,11 @@ class QdrantSource:
     def _page(self, name: str, offset: Any, limit: int, cancel: Cancel) -> dict[str, Any]:
         body = {"limit": limit, "with_payload": True, "with_vector": True, "offset": offset}
         try:
-            page: dict[str, Any] = self._rest.call("POST", path_of(name, "/points/scroll"), body, cancel=cancel)
+            content = self._rest.raw("POST", path_of(name, "/points/scroll"), body, cancel=cancel)
         except Refusal as refusal:
             raise refused(self._rest, f"scrolling through {name}", refusal) from None
+        page: dict[str, Any] = parsed(content, "a scroll")
+        with_texts(content, page["points"])
         return page
 
     def _page_size(self, name: str) -> int:
