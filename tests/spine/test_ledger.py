@@ -14,12 +14,16 @@ import pytest
 
 from opsctl.model.errors import ExitCode, OpsError
 from opsctl.model.migrate import Entry, State
-from opsctl.spine.ledger import Claim, Ledger, Peek
+from opsctl.spine.ledger import Ledger, Peek, Row
 from opsctl.spine.ledger_file import DiskFull, LedgerBusy, LedgerDamaged
 
 
-def claims(count: int, day: str = "20250101", source: bytes = b"s") -> list[Claim]:
-    return [(b"k%d" % n, source, b"i", f"id-{n}", "group", day) for n in range(count)]
+def rows(count: int, *, state: State = State.SEEN, source: bytes = b"s", day: str = "20250101") -> list[Row]:
+    return [Row(b"k%d" % n, state, source, b"i", b"i", f"id-{n}", "group", day) for n in range(count)]
+
+
+def put(ledger: Ledger, given: list[Row]) -> None:
+    ledger.put(given, ledger.entries([row.key for row in given]))
 
 
 @pytest.fixture
@@ -29,56 +33,62 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened.close()
 
 
-def test_a_claim_keeps_the_day_of_the_first_and_takes_the_rest(ledger: Ledger) -> None:
-    ledger.claim(claims(3))
-    ledger.claim(claims(1, "20260202", b"t"))
+def test_a_key_has_one_row_however_often_it_is_put(ledger: Ledger) -> None:
+    put(ledger, rows(3))
+    put(ledger, rows(1, source=b"t", state=State.VERIFIED, day="20260202"))
     found = ledger.entries([b"k0", b"k1", b"none"])
-    assert found[b"k0"] == Entry(b"k0", State.SEEN, b"t", b"i", "id-0", "group", "20250101", b"", "run-1")
-    assert found[b"k1"].source_digest == b"s"
+    assert found[b"k0"] == Entry(b"k0", State.VERIFIED, b"t", b"i", "id-0", "group", "20260202", b"i", "run-1", 1)
+    assert (found[b"k1"].source_digest, found[b"k1"].day) == (b"s", "20250101")
     assert b"none" not in found
+    assert ledger.counts() == {State.SEEN: 2, State.VERIFIED: 1}
 
 
-def test_what_was_claimed_anew_is_not_verified_by_an_older_proof(ledger: Ledger) -> None:
-    ledger.claim(claims(2))
-    ledger.claim(claims(1, source=b"t"))
-    ledger.verify([(b"i", b"k0", b"s"), (b"i", b"k1", b"s")])
-    assert ledger.counts() == {State.SEEN: 1, State.VERIFIED: 1}
-    assert ledger.entries([b"k1"])[b"k1"].stored_digest == b"i"
+def test_keys_with_the_same_hash_are_told_apart(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opsctl.spine.ledger._hash", lambda _: 7)
+    put(ledger, rows(10))
+    put(ledger, rows(5, source=b"t"))
+    found = ledger.entries([b"k1", b"k9"])
+    assert {key: row.source_digest for key, row in found.items()} == {b"k1": b"t", b"k9": b"s"}
 
 
 def test_rows_may_be_marked_while_they_are_gone_through(ledger: Ledger) -> None:
-    ledger.claim(claims(1000))
-    ledger.verify((b"i", b"k%d" % n, b"s") for n in range(1000))
+    put(ledger, rows(1000, state=State.VERIFIED))
     seen = []
     for chunk in ledger.chunks(State.VERIFIED, size=64):
         assert len(chunk) <= 64
         seen += [row.key for row in chunk]
-        ledger.mark((row.key for row in chunk), State.FINISHED)
+        ledger.mark(chunk, State.FINISHED)
     assert seen == [b"k%d" % n for n in range(1000)]
     assert ledger.counts() == {State.FINISHED: 1000}
+    assert sum(len(chunk) for chunk in ledger.proofs(State.FINISHED)) == 1000
+    assert ledger.sample(5) == []
 
 
-def test_quarantine_keeps_where_an_item_was(ledger: Ledger) -> None:
-    ledger.claim(claims(1))
-    ledger.quarantine([(b"k0", b"t", "20260202"), (b"new", b"u", "20260202")])
-    found = ledger.entries([b"k0", b"new"])
-    assert (found[b"k0"].state, found[b"k0"].group, found[b"k0"].day) == (State.QUARANTINED, "group", "20250101")
-    assert found[b"new"].day == "20260202"
+def test_where_each_export_is_settled_goes_with_its_rows(ledger: Ledger, tmp_path: Path) -> None:
+    assert ledger.exports() == []
+    ledger.close()
+    second = Ledger(ledger.path, "run-2", tmp_path / "export.jsonl")
+    second.put(rows(2), {}, settled=77)
+    with pytest.raises(OpsError, match="cannot be used"):
+        second.put([*rows(3), Row(b"x", State.SEEN, None, b"", b"", "", "", "")], {}, settled=99)  # type: ignore[arg-type]
+    assert [(each.run, each.settled) for each in second.exports()] == [("run-2", 77)]
+    assert second.counts() == {State.SEEN: 2}
+    second.close()
 
 
 def test_more_keys_than_one_question_holds(ledger: Ledger) -> None:
-    ledger.claim(claims(1234))
+    put(ledger, rows(1234))
     assert len(ledger.entries([b"k%d" % n for n in range(2000)])) == 1234
 
 
 def test_keys_of_any_bytes(ledger: Ledger) -> None:
     zoo = [b"", b"\x00", b"\xff\xfe", "ü{slot}".encode(), b"x" * 1_000_000]
-    ledger.claim((key, b"s", b"i", "id", "", "") for key in zoo)
+    put(ledger, [Row(key, State.SEEN, b"s", b"i", b"", "id", "", "") for key in zoo])
     assert set(ledger.entries(zoo)) == set(zoo)
 
 
 def test_one_run_at_a_time_and_others_may_look(ledger: Ledger, tmp_path: Path) -> None:
-    ledger.claim(claims(2))
+    put(ledger, rows(2))
     with pytest.raises(LedgerBusy, match="another run") as caught:
         Ledger(ledger.path, "run-2")
     assert caught.value.info.next == "opsctl migrate attach run-1"
@@ -93,7 +103,7 @@ def test_one_run_at_a_time_and_others_may_look(ledger: Ledger, tmp_path: Path) -
 
 
 def test_its_files_are_private(ledger: Ledger) -> None:
-    ledger.claim(claims(2))
+    put(ledger, rows(2))
     assert stat.S_IMODE(ledger.path.parent.stat().st_mode) == 0o700
     files = list(ledger.path.parent.iterdir())
     assert len(files) >= 3
@@ -119,11 +129,12 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 CHILD = """
 import sys
 from pathlib import Path
-from opsctl.spine.ledger import Ledger
+from opsctl.spine.ledger import Ledger, Row
 ledger = Ledger(Path(sys.argv[1]), "killed")
 for n in range(10**6):
-    ledger.claim((b"%d-%d" % (n, m), b"s", b"i", "id", "g", "day") for m in range(50))
-    ledger.verify((b"i", b"%d-%d" % (n, m), b"s") for m in range(50))
+    keys = [b"%d-%d" % (n, m) for m in range(50)]
+    for state in (0, 1):
+        ledger.put([Row(key, state, b"s", b"i", b"i", "id", "g", "day") for key in keys], ledger.entries(keys))
     print(n, flush=True)
 """
 
@@ -141,9 +152,9 @@ def test_what_was_committed_outlives_kill_9(tmp_path: Path) -> None:
                 break
         child.communicate(timeout=30)
         ledger = Ledger(path, "after")
-        rows = ledger.entries([b"%d-%d" % (n, m) for n in range(last + 1) for m in range(50)])
-        assert len(rows) == (last + 1) * 50
-        assert {row.state for row in rows.values()} == {State.VERIFIED}
+        found = ledger.entries([b"%d-%d" % (n, m) for n in range(last + 1) for m in range(50)])
+        assert len(found) == (last + 1) * 50
+        assert {row.state for row in found.values()} == {State.VERIFIED}
         ledger.close()
 
 
@@ -164,7 +175,7 @@ def test_a_full_disk_is_said_and_what_was_committed_is_there(small_disk: Path) -
     done = 0
     with pytest.raises(DiskFull) as caught:
         for n in range(10_000):
-            ledger.claim((b"%d-%d" % (n, m), b"s" * 16, b"i" * 16, "id", "g", "day") for m in range(100))
+            ledger.put([Row(b"%d-%d" % (n, m), State.SEEN, b"s", b"i", b"", "id", "g", "day") for m in range(100)], {})
             done += 1
     assert caught.value.exit_code is ExitCode.FAILED
     assert str(ledger.path) in caught.value.info.what

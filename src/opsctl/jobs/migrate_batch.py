@@ -18,7 +18,8 @@ def today() -> str:
 class Batch:
     """Records that go together. Each stage adds what it found out; nobody else has it meanwhile.
 
-    `known` are the ledger's rows, `day` is the one of keys without a row, `size` in bytes.
+    `known` are the ledger's rows, `day` is the one of keys without a row, `size` in bytes, `part` is where in the
+    export it was written down.
     """
 
     records: list[Record]
@@ -27,6 +28,8 @@ class Batch:
     size: int
     pairs: list[tuple[Record, Item]] = field(default_factory=list)  # what is to be written
     refused: list[tuple[Record, Rejected]] = field(default_factory=list)
+    wrote: dict[bytes, Item] = field(default_factory=dict)  # of those refused, what was sent to the sink
+    part: int = 0
     verified: list[tuple[Record, Item, bytes]] = field(default_factory=list)  # with the digest that was read back
 
     def day_of(self, key: bytes) -> str:

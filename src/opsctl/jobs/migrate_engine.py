@@ -11,6 +11,7 @@ from opsctl.jobs.migrate_batch import Batch
 from opsctl.jobs.migrate_flow import Channel, Crew, Flight
 from opsctl.jobs.migrate_pace import Pace
 from opsctl.jobs.migrate_read import Reader
+from opsctl.jobs.migrate_recover import Marks, recover
 from opsctl.jobs.migrate_settle import Settling
 from opsctl.jobs.migrate_stages import Transforming, Writing, WritingDown
 from opsctl.jobs.migrate_tally import Tally
@@ -50,11 +51,12 @@ def copy(m: Migration) -> Receipt:
 def open_run(m: Migration, stack: ExitStack) -> Opened:
     """The ledger first, so that two runs never share it. Raises LeaseHeld, DiskFull, OpsError."""
     m.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ledger = Ledger(m.ledger, m.run_id)
+    ledger = Ledger(m.ledger, m.run_id, m.export)
     stack.callback(ledger.close)
     export, quarantine = Lines(m.export), Lines(m.quarantine)
     stack.callback(export.close)
     stack.callback(quarantine.close)
+    recover(ledger)
     return Opened(ledger, export, quarantine)
 
 
@@ -95,15 +97,16 @@ def _assemble(
     transformed: Channel[Batch] = Channel(size, workers)
     written_down: Channel[Batch] = Channel(size, 1)
     written: Channel[Batch] = Channel(size, writers)
-    ledger, work = opened.ledger, crew.work
+    ledger, work, marks, export = opened.ledger, crew.work, Marks(), opened.export
     reader = Reader(m.source, records, ledger, flight, pace, tally, read, crew.reading, m.limits.most)
     crew.add("read", reader.run)
     for number in range(workers):
         crew.add(f"transform-{number}", Transforming(m.transform, m.sink, read, transformed, work).run)
-    crew.add("export", WritingDown(m.source, m.sink, ledger, opened.export, transformed, written_down, work).run)
+    crew.add("export", WritingDown(m.source, m.sink, export, marks, transformed, written_down, work).run)
     for number in range(writers):
         crew.add(f"write-{number}", Writing(m.sink, written_down, written, work).run)
-    crew.add("settle", Settling(ledger, opened.quarantine, flight, tally, written, work).run)
+    settling = Settling(ledger, opened.quarantine, lambda: export.size, marks, flight, tally, written, work)
+    crew.add("settle", settling.run)
     return reader
 
 

@@ -34,6 +34,7 @@ def finish(m: Migration, *, copied: Receipt | None = None) -> Receipt:
         work = _Finishing(m, opened, Tally(m, total, _DONE), Crew(m.cancel), exported)
         try:
             work.run()
+            opened.ledger.put((), {}, settled=opened.export.size)
             opened.ledger.sync()
         except BaseException as error:
             raise receipts.failed(m, sides, work.tally.counts(), error) from error
@@ -129,7 +130,7 @@ class _Finishing:
     def _lost(self, lost: list[tuple[Entry, bytes | None]]) -> None:
         now = utc()
         self.opened.quarantine.append(quarantine_line(Rejected(row.key, _LOST, "mismatch"), now) for row, _ in lost)
-        self.opened.ledger.mark((row.key for row, _ in lost), State.SEEN)
+        self.opened.ledger.mark((row for row, _ in lost), State.SEEN)
         self.lost += lost
         for _ in lost:
             self.tally.refused("mismatch")
@@ -157,10 +158,10 @@ class _Finishing:
             return
         done = self.m.source.remove([(row.key, row.source_digest) for row in rows], cancel)
         removed = [row for row, how in zip(rows, done, strict=True) if how is Removal.REMOVED]
-        self.opened.ledger.mark((row.key for row in removed), State.FINISHED)
+        self.opened.ledger.mark(removed, State.FINISHED)
         self.tally.add(removed=len(removed), changed=sum(how is Removal.CHANGED for how in done))
         self._gone([row for row, how in zip(rows, done, strict=True) if how is Removal.GONE])
 
     def _gone(self, rows: Sequence[Entry]) -> None:
-        self.opened.ledger.mark((row.key for row in rows), State.FINISHED)
+        self.opened.ledger.mark(rows, State.FINISHED)
         self.tally.add(vanished=len(rows))

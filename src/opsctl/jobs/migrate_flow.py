@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
@@ -34,13 +35,19 @@ class Channel(Generic[T]):
             self._waiting.append(value)
             self._moved.notify_all()
 
-    def take(self, most: int, cancel: Cancel) -> list[T]:
-        """What is there, at least one and at most so many; nothing once it has ended. Raises Interrupted."""
+    def take(self, most: int, cancel: Cancel, *, patience: float | None = None) -> list[T] | None:
+        """What is there, at least one and at most so many; nothing once it has ended. Raises Interrupted.
+
+        None when `patience`, in seconds, is over.
+        """
+        end = None if patience is None else time.monotonic() + patience
         with self._moved:
             while not self._waiting:
                 if not self._producers:
                     return []
                 cancel.check()
+                if end is not None and time.monotonic() >= end:
+                    return None
                 self._moved.wait(SLICE)
             taken = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
             self._moved.notify_all()
@@ -64,6 +71,7 @@ class Flight:
     def __init__(self, most_bytes: int) -> None:
         self._keys: set[bytes] = set()
         self._bytes, self._most = 0, most_bytes
+        self.awaited = False  # somebody waits for keys to be settled
         self._moved = threading.Condition()
 
     def split(self, keys: Iterable[bytes]) -> set[bytes]:
@@ -84,11 +92,16 @@ class Flight:
                 self._moved.wait(SLICE)
             self._bytes += size
 
-    def leave(self, keys: Iterable[bytes], size: int) -> None:
+    def unload(self, size: int) -> None:
+        """So many bytes are no longer in memory."""
+        with self._moved:
+            self._bytes -= size
+            self._moved.notify_all()
+
+    def leave(self, keys: Iterable[bytes]) -> None:
         """These are settled."""
         with self._moved:
             self._keys.difference_update(keys)
-            self._bytes -= size
             self._moved.notify_all()
 
     def until_free(self, keys: Iterable[bytes], cancel: Cancel) -> None:
@@ -96,8 +109,10 @@ class Flight:
         wanted = set(keys)
         with self._moved:
             while not self._keys.isdisjoint(wanted):
+                self.awaited = True
                 cancel.check()
                 self._moved.wait(SLICE)
+            self.awaited = False
 
 
 class Crew:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any, TextIO
 from opsctl.model.migrate import Item, Record, Rejected, Source
 from opsctl.spine import runfiles
 
+_text = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -24,22 +26,27 @@ class Exported:
     digest: bytes
     dumped: Mapping[str, Any]
     item: tuple[str, str, bytes] | None  # id, group, digest
+    day: str = ""
 
 
-def export_line(source: Source, record: Record, item: Item | None) -> bytes:
+def export_line(source: Source, record: Record, item: Item | None, day: str = "") -> bytes:
     """The record as the source can restore it, and what is about to be written of it."""
-    line: dict[str, Any] = {"key64": base64.b64encode(record.key).decode(), "digest": record.digest.hex()}
+    key64 = binascii.b2a_base64(record.key, newline=False).decode()
+    wrote = ""
     if item is not None:
-        line |= {"id": item.id, "group": item.group, "item": item.digest.hex()}
-    line["record"] = source.dump(record)
-    return _encode(line).encode()
+        # By hand, for it is done for every record: an encoder that is made anew costs more than all of this.
+        where = f'"id":{_text(item.id)},"group":{_text(item.group)},"item":"{item.digest.hex()}"'
+        wrote = f'{where},"day":{_text(day)},'
+    dumped = _encode(source.dump(record))
+    return f'{{"key64":"{key64}","digest":"{record.digest.hex()}",{wrote}"record":{dumped}}}'.encode()
 
 
 def exported(line: bytes) -> Exported:
     """A line of the export read back."""
     value = json.loads(line)
     item = (value["id"], value["group"], bytes.fromhex(value["item"])) if "item" in value else None
-    return Exported(base64.b64decode(value["key64"]), bytes.fromhex(value["digest"]), value["record"], item)
+    key, digest = base64.b64decode(value["key64"]), bytes.fromhex(value["digest"])
+    return Exported(key, digest, value["record"], item, value.get("day", ""))
 
 
 def quarantine_line(rejected: Rejected, at: str, record: Record | None = None) -> bytes:

@@ -36,14 +36,14 @@ def look(m: Migration) -> Sides:
 def checksums(ledger: Ledger, lost: Iterable[tuple[Entry, bytes | None]] = ()) -> tuple[Checksum, Checksum]:
     """Of what was to be stored and of what was read back; `lost` is what was found missing or other since."""
     wanted, stored = Checksum(), Checksum()
-    for chunk in ledger.chunks(State.VERIFIED, State.FINISHED):
+    for chunk in ledger.proofs(State.VERIFIED, State.FINISHED):
         equal = Checksum()
-        for each in chunk:
-            if each.item_digest == each.stored_digest:
-                equal.add(each.key, each.item_digest)
+        for key, item, read in chunk:
+            if item == read:
+                equal.add(key, item)
             else:
-                wanted.add(each.key, each.item_digest)
-                stored.add(each.key, each.stored_digest)
+                wanted.add(key, item)
+                stored.add(key, read)
         wanted.merge(equal)
         stored.merge(equal)
     for each, found in lost:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from opsctl.jobs import migrate_receipt as receipts
 from opsctl.jobs.migrate_engine import Opened, carry
 from opsctl.jobs.migrate_lines import quarantined_keys
+from opsctl.jobs.migrate_recover import recover
 from opsctl.jobs.migrate_tally import Tally
 from opsctl.model.errors import UsageError
 from opsctl.model.migrate import Receipt, Record
@@ -34,12 +35,13 @@ def replay(m: Migration) -> Receipt:
         )
     fresh = m.quarantine.with_name("quarantine.replay.jsonl")
     with ExitStack() as stack:
-        ledger = Ledger(m.ledger, m.run_id)
+        ledger = Ledger(m.ledger, m.run_id, m.export)
         stack.callback(ledger.close)
         fresh.unlink(missing_ok=True)
         export, quarantine = Lines(m.export), Lines(fresh)
         stack.callback(export.close)
         stack.callback(quarantine.close)
+        recover(ledger)
         tally = Tally(m, total, _DONE)
         records = _records(m, tally)
         receipt, whole = carry(m, receipts.look(m), Opened(ledger, export, quarantine), tally, records)

@@ -8,6 +8,8 @@ from contextlib import ExitStack
 
 from opsctl.jobs import migrate_receipt as receipts
 from opsctl.jobs.migrate_lines import Exported, exported
+from opsctl.jobs.migrate_read import BATCH_BYTES
+from opsctl.jobs.migrate_recover import recover
 from opsctl.jobs.migrate_tally import Tally
 from opsctl.model.errors import UsageError
 from opsctl.model.migrate import Entry, Receipt, Removal, State
@@ -41,6 +43,7 @@ def rollback(m: Migration) -> Receipt:
     with ExitStack() as stack:
         ledger = Ledger(m.ledger, m.run_id)
         stack.callback(ledger.close)
+        recover(ledger)
         sides = receipts.look(m)
         latest = runfiles.Latest()
         stack.callback(latest.close)
@@ -59,11 +62,13 @@ def rollback(m: Migration) -> Receipt:
 
 def _batches(lines: Iterator[bytes], size: int) -> Iterator[list[Exported]]:
     batch: list[Exported] = []
+    heavy = 0
     for line in lines:
         batch.append(exported(line))
-        if len(batch) >= size:
+        heavy += len(line)
+        if len(batch) >= size or heavy >= BATCH_BYTES:
             yield batch
-            batch = []
+            batch, heavy = [], 0
     if batch:
         yield batch
 
@@ -77,8 +82,8 @@ def _take_back(m: Migration, ledger: Ledger, batch: Sequence[Exported]) -> Count
     rows = ledger.entries([each.key for each in back])
     seen.update(_from_sink(m, ledger, rows, back))
     # What an earlier run wrote stays in the sink, and this one had only removed it from the source.
-    again = [each.key for each in back if each.item is None]
-    ledger.mark((key for key in again if key in rows and rows[key].state is State.FINISHED), State.VERIFIED)
+    again = [rows[each.key] for each in back if each.item is None and each.key in rows]
+    ledger.mark((row for row in again if row.state is State.FINISHED), State.VERIFIED)
     return seen
 
 
@@ -90,7 +95,7 @@ def _from_sink(m: Migration, ledger: Ledger, rows: Mapping[bytes, Entry], back: 
     removals = m.sink.remove([item for _key, item in wrote], m.cancel)
     gone = {key for (key, _item), how in zip(wrote, removals, strict=True) if how is Removal.REMOVED}
     ours = {key for key, _item in wrote if key in rows and rows[key].run == m.run_id}
-    ledger.mark(gone | ours, State.ROLLED_BACK)
+    ledger.mark((rows[key] for key in gone | ours if key in rows), State.ROLLED_BACK)
     yield from (how.value for how in removals)
 
 

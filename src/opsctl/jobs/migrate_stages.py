@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from opsctl.jobs.migrate_batch import Batch
 from opsctl.jobs.migrate_flow import Channel
 from opsctl.jobs.migrate_lines import export_line
+from opsctl.jobs.migrate_recover import Marks
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError
 from opsctl.model.migrate import Entry, Item, Record, Rejected, Sink, Source, Transform
-from opsctl.spine.ledger import Ledger
 from opsctl.spine.runfiles import Lines
 
 AT_ONCE = 8  # batches that are written down with one sync
+_OTHER = "what was read back is not what was written"
 ATTEMPTS = 3  # writes of an item that reads back as another
 PAUSE = 0.2  # seconds before such an item is written again
 
@@ -70,12 +71,12 @@ class Transforming:
 
 @dataclass
 class WritingDown:
-    """One thread: what is about to be written goes to the export, synced, and into the ledger, before the sink."""
+    """One thread: what is about to be written goes to the export, synced, before the sink. A kill leaves it there."""
 
     source: Source
     sink: Sink
-    ledger: Ledger
     export: Lines
+    marks: Marks
     into: Channel[Batch]
     out: Channel[Batch]
     cancel: Cancel
@@ -95,9 +96,10 @@ class WritingDown:
         for batch in batches:
             self._check([item for _record, item in batch.pairs])
             self._leave_old_groups(batch)
-        self.export.append(export_line(self.source, *pair) for batch in batches for pair in batch.pairs)
-        self.ledger.claim(
-            (record.key, record.digest, item.digest, item.id, item.group, batch.day_of(record.key))
+            batch.part = self.export.size
+        self.marks.begin(self.export.size, len(batches))
+        self.export.append(
+            export_line(self.source, record, item, batch.day_of(record.key))
             for batch in batches
             for record, item in batch.pairs
         )
@@ -162,10 +164,13 @@ class Writing:
             left = self._compare(batch, records, left)
             if not left:
                 return
-        batch.refused += [
-            (records[item.key], Rejected(item.key, "what was read back is not what was written", "mismatch"))
-            for item in left
-        ]
+        for item in left:
+            self._refuse(batch, records, item, Rejected(item.key, _OTHER, "mismatch"))
+
+    @staticmethod
+    def _refuse(batch: Batch, records: dict[bytes, Record], item: Item, why: Rejected) -> None:
+        batch.refused.append((records[item.key], why))
+        batch.wrote[item.key] = item
 
     def _write(self, batch: Batch, records: dict[bytes, Record], items: Sequence[Item]) -> list[Item]:
         """Those that the sink took; one that it refuses in company and by itself goes to quarantine."""
@@ -178,7 +183,7 @@ class Writing:
                 self.cancel.check()
                 again = self.sink.write((item,), self.cancel)
                 if again:
-                    batch.refused.append((records[item.key], again[0]))
+                    self._refuse(batch, records, item, again[0])
                 else:
                     refused.discard(item.key)
         return [item for item in items if item.key not in refused]

@@ -32,7 +32,7 @@ def distrust(m: Migration, ledger: Ledger) -> tuple[str, ...]:
     for chunk in ledger.chunks(State.VERIFIED, size=max(1, m.limits.batch)):
         m.cancel.check()
         differing = _differing(m, chunk)
-        ledger.mark((row.key for row in differing), State.SEEN)
+        ledger.mark(differing, State.SEEN)
         lost += len(differing)
     return (f"{lost} keys that were verified once are missing or other in the sink by now: they are copied again",)
 

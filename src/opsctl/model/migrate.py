@@ -251,7 +251,8 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A key's row in the ledger. `stored_digest` is what was read back, `run` is who exported and wrote it."""
+    """A key's row in the ledger. `stored_digest` is what was read back, `run` is who exported and wrote it, `row` its
+    number."""
 
     key: bytes
     state: State
@@ -262,6 +263,7 @@ class Entry:
     day: str = ""  # of its first sight, UTC, yyyymmdd
     stored_digest: bytes = b""
     run: str = ""
+    row: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,47 +1,72 @@
 """What a migration knows of each key: SQLite, one row a key, safe against kill -9 and power loss, bounded memory.
 
 It makes reruns cheap and is never the truth: without it a run is slower and leads to the same end. So a commit is not
-synced by itself (WAL, synchronous=NORMAL): a power loss may take the newest rows and never tears one, and what they
-said is found out again. `sync` is for the moments on which something stands.
+synced by itself (WAL, synchronous=NORMAL): a power loss may take the newest rows and never tears one. The export,
+which is synced, is what they are made from again: `runs` says up to where each export is in the ledger.
+
+Keys come in no order, and a B-tree of a million of them has thousands of pages. Therefore the index is over 8 bytes of
+hash, rows are appended, a transaction takes thousands, and one statement hundreds of them (each statement also gives
+the interpreter's lock away).
 """
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from opsctl.model.migrate import Entry, State
-from opsctl.spine.ledger_file import Lock, create, explained
+from opsctl.spine.ledger_file import Lock, connect, create, explained, quietly
 
-# key, digest at the source, digest of the item, id, group, day
-Claim = tuple[bytes, bytes, bytes, str, str, str]
-
-VERSION = 1
 CHUNK = 2_000  # rows read at once when the whole ledger is gone through
-_ASKED = 500  # keys in one look-up
+VERSION = 1
+_ASKED = 256  # keys in one look-up
+_AT_ONCE = (200, 20, 1)  # rows in one statement
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS entries (
-  key BLOB PRIMARY KEY, state INTEGER NOT NULL, source BLOB NOT NULL, item BLOB NOT NULL, stored BLOB NOT NULL,
-  id TEXT NOT NULL, place TEXT NOT NULL, day TEXT NOT NULL, run INTEGER NOT NULL
+CREATE TABLE IF NOT EXISTS runs (
+  n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, export TEXT NOT NULL, settled INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS entries (
+  n INTEGER PRIMARY KEY, hash INTEGER NOT NULL, key BLOB NOT NULL, state INTEGER NOT NULL, source BLOB NOT NULL,
+  item BLOB NOT NULL, stored BLOB NOT NULL, id TEXT NOT NULL, place TEXT NOT NULL, day TEXT NOT NULL,
+  run INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_hash ON entries (hash);
 """
-_COLUMNS = (
-    "e.key, e.state, e.source, e.item, e.id, e.place, e.day, e.stored, r.id FROM entries e JOIN runs r ON r.n = e.run"
+_COLUMNS = "e.key, e.state, e.source, e.item, e.id, e.place, e.day, e.stored, r.id, e.n"
+_FROM = "FROM entries e JOIN runs r ON r.n = e.run"
+_NEW = "INSERT INTO entries (n, hash, key, state, source, item, stored, id, place, day, run) VALUES "
+_OLD = (
+    " ON CONFLICT (n) DO UPDATE SET state = excluded.state, source = excluded.source, item = excluded.item,"
+    " stored = excluded.stored, id = excluded.id, place = excluded.place, day = excluded.day, run = excluded.run"
 )
-_CLAIM = """
-INSERT INTO entries (key, state, source, item, stored, id, place, day, run) VALUES (?, 0, ?, ?, x'', ?, ?, ?, :run)
-ON CONFLICT (key) DO UPDATE SET state = 0, source = excluded.source, item = excluded.item, stored = x'',
-  id = excluded.id, place = excluded.place, run = excluded.run,
-  day = CASE day WHEN '' THEN excluded.day ELSE day END
-"""
-_QUARANTINE = """
-INSERT INTO entries (key, state, source, item, stored, id, place, day, run) VALUES (?, 2, ?, x'', x'', '', '', ?, :run)
-ON CONFLICT (key) DO UPDATE SET state = 2, source = excluded.source, run = excluded.run
-"""
+
+
+class Row(NamedTuple):
+    """What is to be kept of a key."""
+
+    key: bytes
+    state: int
+    source: bytes
+    item: bytes
+    stored: bytes
+    id: str
+    place: str
+    day: str
+
+
+@dataclass(frozen=True)
+class Exporting:
+    """A run by its export, and up to which byte of it everything is in the ledger."""
+
+    run: str
+    export: Path
+    settled: int
 
 
 class Ledger:
@@ -50,52 +75,71 @@ class Ledger:
     One process at a time holds it. Every method raises OpsError when the disk is full or the file is damaged.
     """
 
-    def __init__(self, path: Path, run_id: str) -> None:
-        """Open or make it, 0600. Raises LeaseHeld when another run has it."""
+    def __init__(self, path: Path, run_id: str, export: Path | None = None) -> None:
+        """Open or make it, 0600; `export` is what this run writes down first. Raises LeaseHeld, OpsError."""
         self.path = path
         self._reading, self._writing = threading.Lock(), threading.Lock()
         create(path)
         self._lock = Lock(path, run_id)
         try:
             with explained(path):
-                self._writer = _connect(path, cache=8_192)
-                self._reader = _connect(path, cache=4_096)
-                self._run = self._prepare(run_id)
+                self._writer = connect(path, cache=8_192)
+                self._reader = connect(path, cache=4_096)
+                self._writer.executescript(_SCHEMA)
+                self._writer.execute(f"PRAGMA user_version = {VERSION}")
+                self._run = self._own(run_id, export)
         except BaseException:
             self._lock.release()
             raise
 
-    def _prepare(self, run_id: str) -> int:
-        self._writer.executescript(_SCHEMA)
-        self._writer.execute(f"PRAGMA user_version = {VERSION}")
-        self._writer.execute("INSERT OR IGNORE INTO runs (id) VALUES (?)", (run_id,))
-        found: int = self._writer.execute("SELECT n FROM runs WHERE id = ?", (run_id,)).fetchone()[0]
-        return found
+    def _own(self, run_id: str, export: Path | None) -> int:
+        known = self._number(run_id)
+        if known is None:
+            self._writer.execute("INSERT INTO runs (id, export, settled) VALUES (?, ?, 0)", (run_id, str(export or "")))
+            known = self._number(run_id)
+        elif export is not None:
+            self._writer.execute("UPDATE runs SET export = ? WHERE n = ?", (str(export), known))
+        assert known is not None
+        return known
+
+    def _number(self, run_id: str) -> int | None:
+        found = self._writer.execute("SELECT n FROM runs WHERE id = ?", (run_id,)).fetchone()
+        return None if found is None else int(found[0])
 
     def entries(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """The rows there are for these keys."""
         with self._reading, explained(self.path):
             return entries(self._reader, keys)
 
-    def claim(self, rows: Iterable[Claim]) -> None:
-        """What is about to be written to the sink, as one transaction; the day of a key's first claim stays."""
-        self._apply(_CLAIM.replace(":run", str(self._run)), rows)
+    def put(
+        self,
+        rows: Sequence[Row],
+        known: Mapping[bytes, Entry],
+        *,
+        settled: int | None = None,
+        run: str | None = None,
+    ) -> None:
+        """Keep these, as one transaction: `known` are the rows there are already, as `entries` gave them.
 
-    def verify(self, rows: Iterable[tuple[bytes, bytes, bytes]]) -> None:
-        """(digest read back, key, digest at the source) of what is proved; a row claimed anew meanwhile stays SEEN."""
-        self._apply("UPDATE entries SET state = 1, stored = ? WHERE key = ? AND source = ?", rows)
-
-    def quarantine(self, rows: Iterable[tuple[bytes, bytes, str]]) -> None:
-        """(key, digest at the source, day) of what was not taken."""
-        self._apply(_QUARANTINE.replace(":run", str(self._run)), rows)
-
-    def mark(self, keys: Iterable[bytes], state: State) -> None:
-        """Another state for these keys."""
-        self._apply("UPDATE entries SET state = ? WHERE key = ?", ((int(state), key) for key in keys))
-
-    def _apply(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        With them goes up to where the run's export is settled. The run is this one, or the one that is named.
+        """
         with self._transaction() as writer:
-            writer.executemany(statement, rows)
+            number = self._run if run is None else (self._number(run) or self._run)
+            old = [(known[row.key].row, _hash(row.key), *row, number) for row in rows if row.key in known]
+            new = [(None, _hash(row.key), *row, number) for row in rows if row.key not in known]
+            _insert(writer, new, "")
+            _insert(writer, old, _OLD)
+            if settled is not None:
+                writer.execute("UPDATE runs SET settled = ? WHERE n = ?", (settled, number))
+
+    def mark(self, rows: Iterable[Entry], state: State) -> None:
+        """Another state for these rows."""
+        numbers = [row.row for row in rows]
+        with self._transaction() as writer:
+            for start in range(0, len(numbers), _ASKED):
+                some = numbers[start : start + _ASKED]
+                there = ", ".join("?" * len(some))
+                writer.execute(f"UPDATE entries SET state = {int(state)} WHERE n IN ({there})", some)  # noqa: S608
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -105,8 +149,16 @@ class Ledger:
                 yield self._writer
                 self._writer.execute("COMMIT")
             except BaseException:
-                _quietly(self._writer.rollback)
+                quietly(self._writer.rollback)
                 raise
+
+    def exports(self) -> list[Exporting]:
+        """Every run that wrote an export."""
+        with self._reading, explained(self.path):
+            found = self._reader.execute(
+                "SELECT id, export, settled FROM runs WHERE export <> '' ORDER BY n"
+            ).fetchall()
+        return [Exporting(run, Path(export), settled) for run, export, settled in found]
 
     def counts(self) -> dict[State, int]:
         """How many keys are in each state."""
@@ -115,21 +167,30 @@ class Ledger:
         return {State(state): count for state, count in found}
 
     def chunks(self, *states: State, size: int = CHUNK) -> Iterator[list[Entry]]:
-        """All rows in these states, in the order of their first claim; they may be marked while this goes on."""
-        after = 0
+        """All rows in these states, in the order of their first sight; they may be marked while this goes on."""
+        for rows in self._chunks(f"{_COLUMNS} {_FROM}", states, size):
+            yield [_entry(row) for row in rows]
+
+    def proofs(self, *states: State) -> Iterator[list[tuple[bytes, bytes, bytes]]]:
+        """(key, digest of the item, digest that was read back) of all rows in these states."""
+        for rows in self._chunks("e.key, e.item, e.stored, e.n FROM entries e", states, CHUNK):
+            yield [(key, item, stored) for key, item, stored, _n in rows]
+
+    def _chunks(self, columns: str, states: Sequence[State], size: int) -> Iterator[list[tuple[bytes, ...]]]:
+        after: object = 0
         wanted = ", ".join(str(int(state)) for state in states)
-        question = f"SELECT e.rowid, {_COLUMNS} WHERE e.rowid > ? AND e.state IN ({wanted}) ORDER BY e.rowid LIMIT ?"
+        question = f"SELECT {columns} WHERE e.n > ? AND e.state IN ({wanted}) ORDER BY e.n LIMIT ?"
         while True:
             with self._reading, explained(self.path):
                 rows = self._reader.execute(question, (after, size)).fetchall()
             if not rows:
                 return
-            after = rows[-1][0]
-            yield [_entry(row[1:]) for row in rows]
+            after = rows[-1][-1]
+            yield rows
 
     def sample(self, size: int) -> list[Entry]:
         """So many of the verified rows, by luck."""
-        question = f"SELECT {_COLUMNS} WHERE e.state = 1 ORDER BY random() LIMIT ?"
+        question = f"SELECT {_COLUMNS} {_FROM} WHERE e.state = 1 ORDER BY random() LIMIT ?"
         with self._reading, explained(self.path):
             return [_entry(row) for row in self._reader.execute(question, (size,))]
 
@@ -141,7 +202,7 @@ class Ledger:
     def close(self) -> None:
         """End it; safe to call twice."""
         for each in (self._reader, self._writer):
-            _quietly(each.close)
+            quietly(each.close)
         self._lock.release()
 
 
@@ -153,7 +214,7 @@ class Peek:
         self._reader: sqlite3.Connection | None = None
         if path.exists() and path.stat().st_size:
             with explained(path):
-                self._reader = _connect(path, cache=4_096)
+                self._reader = connect(path, cache=4_096)
                 self._reader.execute("PRAGMA query_only = ON")
 
     def entries(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
@@ -166,34 +227,36 @@ class Peek:
     def close(self) -> None:
         """End it; safe to call twice."""
         if self._reader is not None:
-            _quietly(self._reader.close)
+            quietly(self._reader.close)
 
 
 def entries(reader: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, Entry]:
     """The rows of these keys, asked for a few hundred at a time."""
     found: dict[bytes, Entry] = {}
-    question = f"SELECT {_COLUMNS} WHERE e.key IN ({', '.join('?' * _ASKED)})"
+    wanted = set(keys)
+    question = f"SELECT {_COLUMNS} {_FROM} WHERE e.hash IN ({', '.join('?' * _ASKED)})"
     for start in range(0, len(keys), _ASKED):
-        asked: list[bytes | None] = list(keys[start : start + _ASKED])
+        asked: list[int | None] = [_hash(key) for key in keys[start : start + _ASKED]]
         asked += [None] * (_ASKED - len(asked))  # one statement, prepared once
-        found |= {row[0]: _entry(row) for row in reader.execute(question, asked)}
+        for row in reader.execute(question, asked):
+            if row[0] in wanted:
+                found[row[0]] = _entry(row)
     return found
 
 
 def _entry(row: Sequence[object]) -> Entry:
-    key, state, source, item, identity, place, day, stored, run = row
-    return Entry(key, State(state), source, item, identity, place, day, stored, run)  # type: ignore[arg-type]
+    key, state, source, item, identity, place, day, stored, run, number = row
+    return Entry(key, State(state), source, item, identity, place, day, stored, run, number)  # type: ignore[arg-type]
 
 
-def _connect(path: Path, *, cache: int) -> sqlite3.Connection:
-    found = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False, cached_statements=32)
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", f"cache_size = -{cache}", "mmap_size = 0"):
-        found.execute(f"PRAGMA {pragma}").fetchall()
-    return found
+def _insert(writer: sqlite3.Connection, rows: Sequence[tuple[object, ...]], ending: str) -> None:
+    start = 0
+    for size in _AT_ONCE:
+        statement = _NEW + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * size) + ending
+        while len(rows) - start >= size:
+            writer.execute(statement, [value for row in rows[start : start + size] for value in row])
+            start += size
 
 
-def _quietly(act: Callable[[], object]) -> None:
-    try:
-        act()
-    except sqlite3.Error:
-        return
+def _hash(key: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little", signed=True)

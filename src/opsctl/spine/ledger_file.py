@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from opsctl.model.errors import LeaseHeld, OpsError
@@ -71,6 +71,20 @@ def create(path: Path) -> None:
         raise OpsError(
             f"the ledger {path} cannot be opened", why=error.strerror or str(error), next=f"ls -ld {path.parent}"
         ) from None
+
+
+def connect(path: Path, *, cache: int) -> sqlite3.Connection:
+    """A connection of a few MB; `cache` in KiB."""
+    found = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False, cached_statements=32)
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", f"cache_size = -{cache}", "mmap_size = 0"):
+        found.execute(f"PRAGMA {pragma}").fetchall()
+    return found
+
+
+def quietly(act: Callable[[], object]) -> None:
+    """What is done on the way out of an error that is told already."""
+    with suppress(sqlite3.Error):
+        act()
 
 
 @contextmanager

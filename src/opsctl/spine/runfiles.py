@@ -51,17 +51,22 @@ class Lines:
             done += os.write(self._file, data[done:])
         os.fdatasync(self._file)
 
+    @property
+    def size(self) -> int:
+        """Bytes; where the next line will begin."""
+        return self._size
+
     def close(self) -> None:
         """End it."""
         os.close(self._file)
 
 
-def read(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Each whole line with where it begins; none where there is no file."""
+def read(path: Path, begin: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Each whole line with where it begins, from that byte on; none where there is no file."""
     if not path.exists():
         return
     with path.open("rb") as file:
-        begin = 0
+        file.seek(begin)
         for line in file:
             if line.endswith(b"\n"):
                 yield begin, line
