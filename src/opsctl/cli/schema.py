@@ -67,6 +67,7 @@ RESULTS = {
     "playbook.run": "opsctl.model.playbook_run:PlaybookReport",
     "playbook.show": "opsctl.model.playbook_run:ShownPlaybook",
     "proxy.routes": "opsctl.model.proxy:ProxyResult",
+    "search": "opsctl.model.search:SearchReport",
     "restart": "opsctl.model.run:Changed",
     "alert.check": "opsctl.model.alerts:AlertCheck",
     "alert.test": "opsctl.model.alerts:AlertTest",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from opsctl.model.embedding import Embedder
     from opsctl.model.qdrant_collection import CollectionSpec
     from opsctl.model.rows import TableShape
+    from opsctl.model.search import SearchStore
     from opsctl.model.secret import Secret
     from opsctl.model.store import Target
     from opsctl.stores.postgres_memory import PostgresMemory
@@ -115,3 +116,17 @@ def minilm(folder: Path | None) -> Embedder:
 
     given = os.environ.get("OPSCTL_MODEL")
     return MiniLM(folder or (Path(given).expanduser() if given else None))
+
+
+def weaviate_search(target: Target, *, vector: str, patience: float) -> SearchStore:
+    """Searches in a Weaviate."""
+    from opsctl.stores.weaviate_search import WeaviateSearch
+
+    return WeaviateSearch(target, vector=vector, patience=patience)
+
+
+def postgres_search(target: Target, *, model: Callable[[], str], patience: float) -> SearchStore:
+    """Searches in the fallback table."""
+    from opsctl.stores.postgres_search import PostgresSearch
+
+    return PostgresSearch(target, model=model, patience=patience)

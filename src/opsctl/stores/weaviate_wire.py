@@ -88,8 +88,8 @@ class WeaviateWire:
             uses_125_api=True,
             uses_127_api=True,
         )
-        reply = self._search(request, cancel)
-        return dict(map(_read, reply.results))
+        reply = self.search(request, cancel)
+        return dict(map(read_object, reply.results))
 
     def page(
         self, collection: str, tenant: str, after: str, size: int, vectors: Sequence[str], cancel: Cancel
@@ -108,7 +108,7 @@ class WeaviateWire:
             uses_125_api=True,
             uses_127_api=True,
         )
-        return [_read(each) for each in self._search(request, cancel).results]
+        return [read_object(each) for each in self.search(request, cancel).results]
 
     def delete(self, collection: str, tenant: str, ids: Sequence[str], cancel: Cancel) -> int:
         """Delete objects by id; how many there were. Raises OpsError where the server deletes only some."""
@@ -132,7 +132,8 @@ class WeaviateWire:
         reply = self._call(lambda timeout: self._send("Aggregate", request, timeout), "a count", _READ, cancel)
         return int(reply.single_result.objects_count)
 
-    def _search(self, request: search_get_pb2.SearchRequest, cancel: Cancel) -> search_get_pb2.SearchReply:
+    def search(self, request: search_get_pb2.SearchRequest, cancel: Cancel) -> search_get_pb2.SearchReply:
+        """Any search. Raises Refused."""
         reply: search_get_pb2.SearchReply = self._call(
             lambda timeout: self._send("Search", request, timeout), "a read", _READ, cancel
         )
@@ -257,7 +258,8 @@ def _array(result: batch_pb2.BatchObject.Properties, name: str, values: Sequence
 # From the wire to a body
 
 
-def _read(found: search_get_pb2.SearchResult) -> tuple[str, VectorObject]:
+def read_object(found: search_get_pb2.SearchResult) -> tuple[str, VectorObject]:
+    """The id and what is stored under it, out of an answer."""
     meta = found.metadata
     vectors = {each.name: each.vector_bytes for each in meta.vectors}
     if meta.vector_bytes:
