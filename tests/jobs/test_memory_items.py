@@ -252,3 +252,13 @@ def test_properties_of_other_types_are_converted_or_kept() -> None:
     assert json.loads(str(body(two).properties["extra"])) == {"n": 2**60, "x": True, "ok": 1, "tags": [1, "b"]}
     assert isinstance(one, Item)
     assert one.group == ""
+
+
+def test_a_dry_run_sees_widths_that_do_not_fit() -> None:
+    shape = Shape("Session", SESSION.properties, by_day=True, widths={"minilm": 2})
+    transform = MemoryItems(lambda: shape, PRECOMPUTED)
+    given = [record({"text": "x", "embedding": [1.0] * width}) for width in (2, 3)]
+    fits, wide = transform.outline(given, {}, Cancel())
+    assert isinstance(fits, Item)
+    assert isinstance(wide, Rejected)
+    assert wide.code == "width"

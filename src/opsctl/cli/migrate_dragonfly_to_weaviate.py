@@ -15,8 +15,7 @@ from opsctl.model.errors import UsageError
 if TYPE_CHECKING:
     from opsctl.jobs.memory_items import Choices, MemoryItems, Shape, Vectors
     from opsctl.model.cancel import Cancel
-    from opsctl.model.migrate import Sink
-    from opsctl.stores.redis_source import RedisSource
+    from opsctl.model.migrate import Sink, Source
     from opsctl.stores.weaviate_sink import WeaviateSink
 
 NAME = "dragonfly-to-weaviate"
@@ -141,21 +140,24 @@ class _Sides:
         self._made: WeaviateSink | None = None
         self._items: MemoryItems | None = None
 
-    def source(self, stores: Stores) -> RedisSource:
-        """The keys."""
+    def source(self, stores: Stores) -> Source:
+        """The keys. A dry run shows every vector that does not fit; any other ends before the first write."""
         from opsctl.cli.stores import redis_source
+        from opsctl.jobs.memory_widths import Looked
 
         target = stores.target(self._from, ("redis",), flag="--from", via=self._shared.from_via)
-        return redis_source(target, self._wanted.pattern)
+        source = redis_source(target, self._wanted.pattern)
+        return source if self._shared.dry_run else Looked(source, self.transform(stores))
 
     def transform(self, stores: Stores) -> MemoryItems:
         """From keys to objects."""
         from opsctl.cli.stores import minilm
         from opsctl.jobs.memory_items import MemoryItems
 
-        embedder = minilm(self._wanted.model) if self._wanted.vectors == "minilm" else None
-        sink = self._weaviate(stores)
-        self._items = MemoryItems(lambda: self._shape(sink), self._choices, embedder)
+        if self._items is None:
+            embedder = minilm(self._wanted.model) if self._wanted.vectors == "minilm" else None
+            sink = self._weaviate(stores)
+            self._items = MemoryItems(lambda: self._shape(sink), self._choices, embedder)
         return self._items
 
     def sink(self, stores: Stores) -> Sink:
@@ -196,7 +198,7 @@ class _Sides:
         from opsctl.jobs.memory_items import Shape
 
         properties, by_day = sink.shape(self._cancel)
-        return Shape(self._wanted.collection, properties, by_day)
+        return Shape(self._wanted.collection, properties, by_day, sink.widths)
 
 
 def _fields(given: list[str] | None) -> dict[str, list[str]]:

@@ -35,6 +35,7 @@ class Shape:
     name: str
     properties: Mapping[str, str]
     by_day: bool
+    widths: Mapping[str, int] = field(default_factory=dict)  # of its vectors, where they are known
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,17 @@ class MemoryItems:
 
     def describe(self) -> Mapping[str, Any]:
         """Model, width, mapping, and what becomes of TTLs."""
+        shape = self._shape
         model = self._embedder.describe() if self._embedder else {}
         return {
             **model,
-            "collection": self._shape.name,
+            "collection": shape.name,
             "vectors": self._choices.vectors,
             "vector": self._choices.vector,
-            "tenant": "the item's own day in UTC, else the day it was first seen" if self._shape.by_day else "",
+            "tenant": "the item's own day in UTC, else the day it was first seen" if shape.by_day else "none",
             "id": "uuid5 of the key (DNS namespace)",
-            "fields": {prop: list(names) for prop, (_, names) in self._names.items()},
-            "unknown_fields": f"kept as JSON in {EXTRA}",
+            "fields": {prop: ", ".join(names) for prop, (_, names) in self._names.items()},
+            "others": f"kept as JSON in {EXTRA}",
             "ttl": self._ttl_promise(),
         }
 
@@ -109,7 +111,7 @@ class MemoryItems:
 
     def apply(self, records: Sequence[Record], days: Mapping[bytes, str], cancel: Cancel) -> Sequence[Item | Rejected]:
         """One item or rejection a record, in order."""
-        read = [self._read(record) for record in records]
+        read = [self._fitting(self._read(record)) for record in records]
         if self._embedder is None:
             return [self._item(each, days) for each in read]
         wanted = [each for each in read if isinstance(each, _Read)]
@@ -122,7 +124,17 @@ class MemoryItems:
         self, records: Sequence[Record], days: Mapping[bytes, str], cancel: Cancel
     ) -> Sequence[Item | Rejected]:
         """As `apply`, without embedding: the groups and the rejections."""
-        return [self._item(self._read(record), days) for record in records]
+        return [self._item(self._fitting(self._read(record)), days) for record in records]
+
+    def _fitting(self, found: _Read | Rejected) -> _Read | Rejected:
+        if isinstance(found, Rejected):
+            return found
+        for name, data in found.vectors.items():
+            want, have = self._shape.widths.get(name), len(data) // 4
+            if want is not None and want != have:
+                reason = f"the vector {name} has {have} numbers, and {self._shape.name} keeps {want}"
+                return Rejected(found.key, reason, "width")
+        return found
 
     def close(self) -> None:
         """Free the model."""

@@ -58,21 +58,25 @@ class WeaviateSink:
     def describe(self, cancel: Cancel) -> Described:
         """Connect. Raises ConfigError when the collection is missing or has other vectors."""
         _, tenants = self._open(cancel)
-        notes = [f"{len(self._properties)} properties"]
-        if tenants is not None:
-            notes.append(f"{tenants.count(cancel)} tenants, made and woken as they are needed")
+        count = tenants.count(cancel) if tenants is not None else 0
+        notes = (f"{count} tenants are there; more are made, and woken, as they are needed",) if tenants else ()
         return Described(
             "Weaviate",
             self._version,
             f"{self._target.shown}/{self._collection}",
             f"weaviate:{self._target.identity}/{self._collection}",
-            tuple(notes),
+            notes,
         )
 
     def shape(self, cancel: Cancel) -> tuple[Mapping[str, str], bool]:
         """The collection's properties with their types, and whether it has tenants. Raises what `describe` does."""
         _, tenants = self._open(cancel)
         return self._properties, tenants is not None
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """How many numbers its vectors have, as far as it is known."""
+        return self._widths
 
     def _open(self, cancel: Cancel) -> tuple[WeaviateWire, TenantKeeper | None]:
         with self._opening:
@@ -134,7 +138,7 @@ class WeaviateSink:
     # The contract
 
     def check(self, sample: Sequence[Item], cancel: Cancel) -> Sequence[str]:
-        """Widths that do not fit, properties that are not there, a group where there are no tenants."""
+        """A width that does not fit, properties that are not there, a group where there are no tenants."""
         _, keeper = self._open(cancel)
         said: dict[str, None] = {}
         for item in sample:
