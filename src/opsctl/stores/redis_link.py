@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -12,52 +11,17 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, OpsError, UnreachableError
 from opsctl.model.store import Target
 from opsctl.stores.redis_info import SAVE_POINTS, Server, parse_info, server_of
+from opsctl.stores.redis_line import Command, Line, broken, certificate
 
 if TYPE_CHECKING:
     from redis import ConnectionPool
 
 T = TypeVar("T")
-Command = Sequence[bytes | str | int | float]
 
 _FIRST = 5.0  # s; nobody waits a minute to learn that an address is wrong
 _OUTAGE = 60.0  # s; a restart that loads its data, a failover
 _SOCKET = 15.0  # s for one answer
 _CONNECT = 5.0  # s
-
-
-class Line:
-    """One connection, for one thread at a time. Once broken it stays so: nothing reconnects behind one's back."""
-
-    def __init__(self, connection: Any) -> None:  # redis-py leaves these methods untyped
-        self._connection = connection
-        self._waiting = 0
-
-    def send(self, commands: Sequence[Command]) -> None:
-        """Send commands in one go, without waiting for what they are answered."""
-        self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
-        self._waiting += len(commands)
-
-    def receive(self) -> list[Any]:
-        """What everything that was sent is answered, in order; an error of one command is among them as it is."""
-        from redis.exceptions import ResponseError
-
-        answers: list[Any] = []
-        for _ in range(self._waiting):
-            try:
-                answers.append(self._connection.read_response())
-            except ResponseError as error:
-                answers.append(error)
-        self._waiting = 0
-        return answers
-
-    def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """`send`, then `receive`."""
-        self.send(commands)
-        return self.receive()
-
-    def close(self) -> None:
-        """End the connection."""
-        self._connection.disconnect()
 
 
 class RedisLink:
@@ -82,7 +46,7 @@ class RedisLink:
         from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
         retrying = Retrying(
-            retry=retry_if_exception(_passes),
+            retry=retry_if_exception(broken),
             stop=stop_after_delay(self._outage if self._met else min(_FIRST, self._outage)),
             wait=wait_exponential_jitter(initial=0.05, max=2.0, jitter=0.1),
             sleep=lambda seconds: self._wait(seconds, cancel),
@@ -204,8 +168,13 @@ class RedisLink:
                 code="login",
             )
         if isinstance(error, redis.ResponseError):
-            return ConfigError(f"{shown} refuses the connection", why=said, next="opsctl config show", code="refused")
-        if _certificate(error):
+            return ConfigError(
+                f"{shown} refuses what a migration needs",
+                why=said,
+                next="its user needs SCAN, EVAL, TYPE, PTTL and what reads, writes and deletes: ACL GETUSER shows it",
+                code="refused",
+            )
+        if certificate(error):
             return ConfigError(
                 f"the certificate of {shown} cannot be trusted",
                 why=said,
@@ -213,25 +182,6 @@ class RedisLink:
                 code="certificate",
             )
         return UnreachableError(f"{shown} does not answer", why=said, next="opsctl doctor")
-
-
-def _passes(error: BaseException) -> bool:
-    """Whether an error is one that waiting may mend."""
-    from redis import exceptions as redis
-
-    if isinstance(error, redis.AuthenticationError | redis.AuthorizationError) or _certificate(error):
-        return False
-    if isinstance(error, redis.ResponseError):
-        return str(error).startswith(("LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY "))
-    return isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError)
-
-
-def _certificate(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _pool(target: Target) -> ConnectionPool:
