@@ -104,15 +104,15 @@ def _ask(opener: Opener, question: Question, asking: Asking, cancel: Cancel) -> 
         begin = time.monotonic()
         who = store.describe(cancel)
         scope = store.scope(question, cancel)
-        before = asking.seconds
+        connecting = time.monotonic() - begin
         if scope.empty or not scope.tenants:
-            return Answer(who, "nothing", scope.tenants, (), time.monotonic() - begin, scope.empty, scope.notes)
+            return Answer(who, "nothing", scope.tenants, (), 0.0, connecting, scope.empty, scope.notes)
         vector = asking.made(cancel) if scope.vector else None
+        begin = time.monotonic()
         hits = _both(store, question, scope, vector, cancel)
-        spent = time.monotonic() - begin
-        embedding = asking.seconds if before is None and asking.seconds is not None else 0.0
         how = "vector and words" if vector is not None else "words"
-        return Answer(who, how, scope.tenants, hits, spent - embedding, False, scope.notes)
+        spent = time.monotonic() - begin
+        return Answer(who, how, scope.tenants, hits, spent, connecting, False, scope.notes)
     finally:
         store.close()
 

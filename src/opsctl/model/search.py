@@ -54,13 +54,14 @@ class Hit:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one store said; `seconds` for all it was asked."""
+    """What one store said; `connecting` seconds until it could be asked, `seconds` for the search itself."""
 
     store: str  # Weaviate 1.35.2 127.0.0.1:8080
     how: str  # vector and words, words
     tenants: tuple[str, ...]
     hits: tuple[Hit, ...]
     seconds: float
+    connecting: float = 0.0
     empty: bool = False
     notes: tuple[str, ...] = ()
 

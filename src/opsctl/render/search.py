@@ -39,9 +39,11 @@ def warn(report: SearchReport, redact: Callable[[str], str]) -> None:
 
 def _head(report: SearchReport) -> Text:
     answer = report.answer
-    line = Text.assemble((answer.store, "bold"), f"  {answer.seconds * 1000:.0f} ms")
+    line = Text.assemble((answer.store, "bold"), f"  answered in {answer.seconds * 1000:.0f} ms")
+    before = f"{answer.connecting * 1000:.0f} ms to connect"
     if report.embedding is not None:
-        line.append(f" and {report.embedding * 1000:.0f} ms to embed the text", style="dim")
+        before += f", {report.embedding * 1000:.0f} to load the model and embed the text"
+    line.append(f" ({before})", style="dim")
     if answer.how != "nothing":
         line.append(f"  by {answer.how}")
     days = [each for each in answer.tenants if each]

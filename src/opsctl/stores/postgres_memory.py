@@ -53,6 +53,7 @@ class PostgresMemory:
         self._collection = collection
         self._vector = vector
         self._model = model
+        self._label: str | None = None
         self._making = threading.Lock()
         self._sends = ""  # the function that gives an embedding's bytes, once it is known
 
@@ -97,8 +98,10 @@ class PostgresMemory:
     def _put(self, items: Sequence[Item], cancel: Cancel) -> None:
         from psycopg.sql import SQL, Composed
 
-        model = self._model() if any(_body(item).vectors for item in items) else ""
-        lines = [self._line(item, model) for item in items]
+        # Asked once: the model may be at work for another batch, and would have to be waited for.
+        if self._label is None and any(_body(item).vectors for item in items):
+            self._label = self._model()
+        lines = [self._line(item, self._label or "") for item in items]
 
         def merge(connection: Connection[Any]) -> None:
             connection.execute(_STAGED)

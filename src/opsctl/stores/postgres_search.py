@@ -22,7 +22,8 @@ T = TypeVar("T")
 _NEWEST = """WITH RECURSIVE each(tenant) AS (
     (SELECT tenant FROM opsctl_memory WHERE collection = %(collection)s ORDER BY tenant DESC LIMIT 1)
     UNION ALL SELECT (SELECT m.tenant FROM opsctl_memory m
-        WHERE m.collection = %(collection)s AND m.tenant < each.tenant ORDER BY m.tenant DESC LIMIT 1) FROM each WHERE each.tenant IS NOT NULL)
+        WHERE m.collection = %(collection)s AND m.tenant < each.tenant ORDER BY m.tenant DESC LIMIT 1)
+        FROM each WHERE each.tenant IS NOT NULL)
     SELECT tenant FROM each WHERE tenant IS NOT NULL LIMIT %(days)s"""
 _NEAREST = """SELECT id::text, tenant, text, body, 1 - (embedding <=> %(vector)s::vector) FROM opsctl_memory
     WHERE collection = %(collection)s AND tenant = ANY(%(tenants)s) AND embedding IS NOT NULL

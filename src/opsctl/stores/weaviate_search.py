@@ -42,7 +42,7 @@ class WeaviateSearch:
             raise ConfigError(
                 f"Weaviate at {self._target.shown} has no collection {question.collection}",
                 why=f"it has {have}",
-                next="opsctl collections status",
+                next="opsctl collections apply",
             )
         vector, notes = self._comparable(settings)
         self._wire(cancel)  # both halves use it, side by side
@@ -90,6 +90,8 @@ class WeaviateSearch:
         """By BM25 over the searchable properties."""
         from weaviate.proto.v1 import base_search_pb2
 
+        if not question.text.strip():
+            return []  # BM25 refuses it
         bm25 = base_search_pb2.BM25(query=question.text)
         return self._everywhere(question, scope, cancel, lambda meta: {"words": float(meta.score)}, bm25_search=bm25)
 
