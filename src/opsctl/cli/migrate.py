@@ -5,18 +5,20 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from opsctl.cli import commands
 from opsctl.cli import migrating_away as away
 from opsctl.cli.context import Context
+from opsctl.cli.migrating_again import again, pace_of
+from opsctl.cli.migrating_options import RateOption, WindowOption
 from opsctl.cli.migration_kinds import MIGRATIONS
 from opsctl.cli.options import JsonOption, StackOption, VerboseOption, YesOption
 from opsctl.cli.output import finish as leave
-from opsctl.cli.process import GoingOn, Process
-from opsctl.model.errors import ExitCode, OpsError
+from opsctl.cli.process import GoingOn
+from opsctl.model.errors import ExitCode, OpsError, UsageError
 from opsctl.model.result import CommandResult, DropletResult
 
 if TYPE_CHECKING:
@@ -146,6 +148,8 @@ def pause(
 def resume(
     ctx: typer.Context,
     run: RunArgument,
+    rate: RateOption = None,
+    window: WindowOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
     stack: StackOption = None,
@@ -155,19 +159,26 @@ def resume(
     """Go on with a run that is paused, was stopped, was killed, or failed.
 
     It goes on with what was cut short (the copy, `finish`, `rollback`), as it
-    was begun; what is verified already is not written again.
+    was begun; what is verified already is not written again. --rate and
+    --window replace those it was begun with.
     """
     from opsctl.jobs.migration_runs import CUT_SHORT, WORKING, shown
     from opsctl.spine.run_folder import find
 
+    pace = pace_of(rate, window)
     context = _context(ctx, stack, droplet, yes=yes, verbose=verbose)
     if droplet is not None:
-        raise typer.Exit(away.again(context, "resume", run, as_json=as_json))
+        raise typer.Exit(away.again(context, "resume", run, as_json=as_json, more=pace))
     now = shown(find(run))
+    if now.state in WORKING and pace:
+        raise UsageError(
+            f"{now.run_id} works still, at its own pace",
+            next=f"stop it first, with Ctrl-C where it runs; then {context.command_line}",
+        )
     if now.state in WORKING:
         raise typer.Exit(_told(context, run, as_json=as_json, word="run"))
     action = now.action if now.state in CUT_SHORT else "run"
-    _again(ctx, run, GoingOn("", action, yes, as_json, verbose))
+    again(ctx, run, GoingOn("", action, yes, as_json, verbose), pace)
 
 
 @group.command("finish")
@@ -188,7 +199,7 @@ def finish_(
     if droplet is not None:
         context = _context(ctx, stack, droplet, yes=yes, verbose=verbose)
         raise typer.Exit(away.again(context, "finish", run, as_json=as_json))
-    _again(ctx, run, GoingOn("", "finish", yes, as_json, verbose))
+    again(ctx, run, GoingOn("", "finish", yes, as_json, verbose))
 
 
 @group.command()
@@ -209,7 +220,7 @@ def rollback(
     if droplet is not None:
         context = _context(ctx, stack, droplet, yes=yes, verbose=verbose)
         raise typer.Exit(away.again(context, "rollback", run, as_json=as_json))
-    _again(ctx, run, GoingOn("", "rollback", yes, as_json, verbose))
+    again(ctx, run, GoingOn("", "rollback", yes, as_json, verbose))
 
 
 @group.command()
@@ -226,7 +237,7 @@ def replay(
     if droplet is not None:
         context = _context(ctx, stack, droplet, yes=yes, verbose=verbose)
         raise typer.Exit(away.again(context, "replay", run, as_json=as_json))
-    _again(ctx, run, GoingOn("", "replay", yes, as_json, verbose))
+    again(ctx, run, GoingOn("", "replay", yes, as_json, verbose))
 
 
 @group.command()
@@ -278,22 +289,3 @@ def _told(context: Context, run: str, *, as_json: bool, word: str = "pause") -> 
 
     name = "migrate.pause" if word == "pause" else "migrate.resume"
     return leave(name, CommandResult((DropletResult("", done),)), as_json=as_json, render=render, redact=context.redact)
-
-
-def _again(ctx: typer.Context, run: str, going_on: GoingOn) -> NoReturn:
-    """Call the run's own command as it was called, in the folder in which it was, for another action.
-
-    Raises UsageError for a run that is unknown or works still, OpsError where its folder is gone.
-    """
-    from dataclasses import replace
-
-    from opsctl.cli.main import build
-    from opsctl.jobs.migration_runs import at_rest
-    from opsctl.spine.run_folder import find
-
-    process: Process = ctx.obj
-    record = at_rest(find(run), going_on.action)
-    process.going_on = replace(going_on, run_id=record.run_id)
-    app = build(record.argv)
-    code = app(args=list(record.argv), prog_name="opsctl", standalone_mode=False, obj=process)
-    raise typer.Exit(int(code or 0))

@@ -199,7 +199,7 @@ class _Run:
         record = before or RunRecord(
             run_id=going_on.run_id,
             migration=self.name,
-            argv=self.context.process.argv,
+            argv=going_on.argv or self.context.process.argv,
             cwd=str(Path.cwd()),
             stack=self.stores.stack.path or "",
             user=actor.user,
@@ -209,6 +209,7 @@ class _Run:
         )
         record = replace(
             record,
+            argv=going_on.argv or record.argv,
             action=cast("Action", going_on.action),
             pid=pid,
             born=born,

@@ -209,7 +209,7 @@ def told(context: Context, run: str, *, as_json: bool) -> ExitCode:
         return leave("migrate.pause", done, as_json=as_json, render=render, redact=context.redact)
 
 
-def again(context: Context, action: str, run: str, *, as_json: bool) -> ExitCode:
+def again(context: Context, action: str, run: str, *, as_json: bool, more: tuple[str, ...] = ()) -> ExitCode:
     """`resume`, `finish`, `rollback`, `replay` with `-d DROPLET`: begun there by itself, and watched from here."""
     from opsctl.jobs import detached
     from opsctl.jobs.migration_runs import WORKING
@@ -223,7 +223,7 @@ def again(context: Context, action: str, run: str, *, as_json: bool) -> ExitCode
             count = f" ({now.receipt.verified_total:,} records)" if now.receipt else ""
             context.confirm(f"{action.capitalize()} {now.run_id} on {session.droplet.name}: {now.source}{count}?")
         there = detached.look(session.reads, "", cancel=context.cancel)
-        words = ["migrate", action, now.run_id, "--yes"]
+        words = ["migrate", action, now.run_id, *more, "--yes"]
         memory = _limit(there, session.droplet.reserve)
         detached.start(session.host, now.run_id, words, memory=memory, files=None, cancel=context.cancel)
         return watch(context, session, now.run_id, as_json=as_json, name=f"migrate.{action}")

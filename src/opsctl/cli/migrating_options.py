@@ -28,6 +28,15 @@ ToOption = Annotated[
     str, typer.Option("--to", metavar="STORE", help="A store of the stack file, or a URL without a password.")
 ]
 
+RateOption = Annotated[
+    float | None,
+    typer.Option("--rate", metavar="N", min=0.1, help="At most N records a second.", rich_help_panel=_PACE),
+]
+WindowOption = Annotated[
+    str | None,
+    typer.Option("--window", metavar="FROM-TO", help="Work only then, 01:00-06:00, local time.", rich_help_panel=_PACE),
+]
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -64,16 +73,8 @@ class Shared:
     detach: Annotated[
         bool, typer.Option("--detach", help="With --on: do not watch it until it ends.", rich_help_panel=_ELSEWHERE)
     ] = False
-    rate: Annotated[
-        float | None,
-        typer.Option("--rate", metavar="N", min=0.1, help="At most N records a second.", rich_help_panel=_PACE),
-    ] = None
-    window: Annotated[
-        str | None,
-        typer.Option(
-            "--window", metavar="FROM-TO", help="Work only then, 01:00-06:00, local time.", rich_help_panel=_PACE
-        ),
-    ] = None
+    rate: RateOption = None
+    window: WindowOption = None
     limit: Annotated[
         int | None,
         typer.Option("--limit", metavar="N", min=1, help="Stop after N records, for a try.", rich_help_panel=_PACE),
@@ -110,19 +111,21 @@ class Shared:
         )
 
 
-def parse_window(text: str) -> tuple[int, int]:
-    """`01:00-06:00` as minutes of the day. Raises UsageError."""
+def parse_window(text: str) -> tuple[int, int] | None:
+    """`01:00-06:00` as minutes of the day, None for all of it (00:00-24:00). Raises UsageError."""
     from opsctl.model.errors import UsageError
 
     try:
         first, last = (_minutes(each) for each in text.split("-"))
     except ValueError:
         first = last = 0
-    if first == last:
+    if (first, last) == (0, _DAY):
+        return None
+    if first == last % _DAY:
         raise UsageError(
             f"--window: {text!r} is no part of a day", why="expected two times of day", next="--window 01:00-06:00"
         )
-    return first, last
+    return first % _DAY, last % _DAY
 
 
 def _minutes(text: str) -> int:
@@ -130,7 +133,7 @@ def _minutes(text: str) -> int:
     total = int(hours) * 60 + int(minutes)
     if len(minutes) != 2 or int(minutes) > 59 or not 0 <= total <= _DAY:
         raise ValueError(text)
-    return total % _DAY
+    return total
 
 
 def shared_options(command: Callable[..., None]) -> Callable[..., None]:
