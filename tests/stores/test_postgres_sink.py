@@ -18,8 +18,8 @@ from opsctl.jobs.table_types import TAKEN
 from opsctl.jobs.tables import Wanted, infer
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, UnreachableError
-from opsctl.model.migrate import Item, Record, Removal, digest
-from opsctl.model.rows import Column, TableShape, to_line
+from opsctl.model.migrate import Item, Record, Removal
+from opsctl.model.rows import Column, TableShape, row_digest, to_line
 from opsctl.model.secret import Secret
 from opsctl.model.store import Target
 from opsctl.stores.postgres_sink import PostgresSink, live_table
@@ -36,7 +36,7 @@ def shape(*types: str, name: str = "") -> TableShape:
 
 def item(key: str, *values: str | None) -> Item:
     line = to_line([key, *values])
-    return Item(key.encode(), key, line, digest(line), len(line))
+    return Item(key.encode(), key, line, row_digest(line), len(line))
 
 
 @pytest.fixture
@@ -206,6 +206,18 @@ def test_names_are_quoted_and_a_schema_is_kept_apart(postgres: PostgresServer, o
         {"Key": "text", 'we"ird; DROP': "text", "user": "text"},
         True,
     )
+
+
+def test_a_column_added_later_changes_no_row(postgres: PostgresServer, opened: Any) -> None:
+    first = shape("text")
+    sink = opened(first)
+    items = [item("a", "1"), item("b", None)]
+    stored(sink, items)
+    postgres.sql(f"ALTER TABLE {first.name} ADD COLUMN colour text")
+    wider = opened(TableShape(first.name, (*first.columns, Column("colour", "text"))))
+    assert same(wider, items)
+    postgres.sql(f"UPDATE {first.name} SET colour = 'red'")
+    assert not same(wider, items)
 
 
 def test_two_at_once_make_one_table_and_lose_nothing(opened: Any) -> None:

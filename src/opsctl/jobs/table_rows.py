@@ -7,8 +7,8 @@ from typing import Any
 
 from opsctl.jobs.table_types import TAKEN, Canonical
 from opsctl.model.cancel import Cancel
-from opsctl.model.migrate import Item, Record, Rejected, digest
-from opsctl.model.rows import NULL, escape
+from opsctl.model.migrate import Item, Record, Rejected
+from opsctl.model.rows import NULL, escape, row_digest
 from opsctl.model.table import InferredColumn, InferredTable
 
 
@@ -65,7 +65,7 @@ class TableRows:
         except Unfit as error:
             return Rejected(record.key, str(error), error.code)
         line = "\t".join(cells).encode()
-        return Item(record.key, name, line, digest(line), len(line))
+        return Item(record.key, name, line, row_digest(line), len(line))
 
     def _cells(self, record: Record) -> tuple[str, list[str]]:
         fields: Mapping[bytes, bytes] = record.value
@@ -77,7 +77,7 @@ class TableRows:
                 _, kind, canonical = self._columns[place]
                 cells[place + 1] = _cell(field, value, kind, canonical)
             elif field != self._key_field or not field:
-                raise Unfit(f"the field {_shown(field)} has no column: --column NAME=TYPE", "new-field")
+                raise Unfit(f"the field {_shown(field)} has no column", "new-field")
         key = fields.get(self._key_field) if self._key_field else record.key
         if not key:
             raise Unfit(f"no {_shown(self._key_field)} to tell the row by", "no-id")

@@ -45,6 +45,12 @@ MEASURES: Mapping[str, Mapping[str, Asked]] = {
         "points": Asked("count", "least", None, "points in the collection, or in all"),
         "indexed": Asked("share", "least", None, "of the dense vectors that are in the index"),
     },
+    "postgres": {
+        "latency": Asked("seconds", "most", 0.1, "of the least question, on an open connection"),
+        "connections": Asked("share", "most", 0.8, "clients, of max_connections"),
+        "transaction": Asked("seconds", "most", None, "the age of the oldest transaction: it keeps dead rows alive"),
+        "memories": Asked("count", "least", None, "items that a search could fall back on"),
+    },
 }
 
 

@@ -6,11 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from opsctl.model.migrate import digest
+
 _SPECIAL = re.compile(r"[\\\t\n\r\b\f\v]")
 _ESCAPED = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\b": "\\b", "\f": "\\f", "\v": "\\v"}
 _READ = re.compile(r"\\(.)", re.DOTALL)
 _UNESCAPED = {"t": "\t", "n": "\n", "r": "\r", "b": "\b", "f": "\f", "v": "\v"}
 NULL = "\\N"
+_EMPTY_END = b"\t\\N"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ class TableShape:
     def key(self) -> Column:
         """The column that tells rows apart."""
         return self.columns[0]
+
+
+def row_digest(line: bytes) -> bytes:
+    """The digest of a row. NULLs at its end do not count: a column that is added later changes no row."""
+    end = len(line)
+    while line.endswith(_EMPTY_END, 0, end):
+        end -= len(_EMPTY_END)
+    return digest(line[:end])
 
 
 def escape(text: str) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import OpsError
-from opsctl.model.migrate import Described, Item, Rejected, Removal, digest
-from opsctl.model.rows import TableShape, unescape
+from opsctl.model.migrate import Described, Item, Rejected, Removal
+from opsctl.model.rows import TableShape, row_digest, unescape
 from opsctl.model.store import Target
 from opsctl.stores import postgres_table as tables
 from opsctl.stores.postgres_connect import PATIENCE, Postgres, put_apart, words
@@ -172,7 +172,7 @@ class PostgresSink:
         found = {}
         for line in tables.copy_out(connection, query, values):
             name = line.partition(b"\t")[0]
-            found[name.decode() if b"\\" not in name else str(unescape(name.decode()))] = digest(line)
+            found[name.decode() if b"\\" not in name else str(unescape(name.decode()))] = row_digest(line)
         return found
 
     def _failed(self, error: Exception) -> OpsError:

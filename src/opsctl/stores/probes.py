@@ -22,5 +22,9 @@ def measure(target: Target, question: Question, cancel: Cancel, timeout: float) 
             from opsctl.stores.probes_qdrant import measure_qdrant
 
             return measure_qdrant(target, question, within)
+        case "postgres":
+            from opsctl.stores.probes_postgres import measure_postgres
+
+            return measure_postgres(target, question, within)
         case _:
             raise ConfigError(f"{target.shown} has no measures", why=f"nothing is asked of {target.kind}")
