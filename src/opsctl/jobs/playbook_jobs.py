@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from opsctl.jobs.playbook_commands import COMMAND_JOBS
 from opsctl.jobs.playbook_place import Done, Job, Jobs, Order, Perform, Place, from_changed
 from opsctl.model.deploy import Deployed
 from opsctl.model.errors import ErrorInfo, ExitCode
@@ -339,5 +340,5 @@ _ALL = (
     _job("memory report", "Where the memory goes.", _memory, changes=False),
 )
 
-JOBS: Jobs = {job.spec.name: job for job in _ALL}
+JOBS: Jobs = {job.spec.name: job for job in (*_ALL, *COMMAND_JOBS)}
 SPECS: Mapping[str, JobSpec] = {name: job.spec for name, job in JOBS.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -51,6 +51,7 @@ class Place:
     make_call: Callable[[str, str, bool], Call]  # run id, the command that goes on with it, dry run
     rescue: Callable[[str, str, bool], Means]  # what `recover` works with: run id, command, dry run
     patiently: Callable[[Callable[[], Any]], Any]  # with --wait: again as soon as a held lease is free
+    command: Callable[[Sequence[str], Cancel], tuple[ExitCode, Mapping[str, Any]]]  # runs opsctl; its document
 
     def facts(self) -> DropletFacts:
         """What is there now. Raises OpsError."""

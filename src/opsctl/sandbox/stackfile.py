@@ -77,6 +77,9 @@ stores:
   memory: {{redis: "redis://redis:6379", via: {app}}}
   fallback: {{postgres: "postgresql://devtools:only-in-the-sandbox@postgres:5432/devtools", via: {app}}}
   vectors: {{weaviate: "http://127.0.0.1:8080", grpc_port: 50051, via: {vector}}}
+
+probes:
+  memory-answers: {{store: memory}}
 """
 
 
