@@ -19,11 +19,11 @@ from opsctl.spine.ledger_file import DiskFull, LedgerBusy, LedgerDamaged
 
 
 def rows(count: int, *, state: State = State.SEEN, source: bytes = b"s", day: str = "20250101") -> list[Row]:
-    return [Row(b"k%d" % n, state, source, b"i", b"i", f"id-{n}", "group", day) for n in range(count)]
+    return [(b"k%d" % n, state, source, b"i", b"i", f"id-{n}", "group", day) for n in range(count)]
 
 
 def put(ledger: Ledger, given: list[Row]) -> None:
-    ledger.put(given, ledger.entries([row.key for row in given]))
+    ledger.put(given, ledger.entries([row[0] for row in given]))
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_where_each_export_is_settled_goes_with_its_rows(ledger: Ledger, tmp_pat
     second = Ledger(ledger.path, "run-2", tmp_path / "export.jsonl")
     second.put(rows(2), {}, settled=77)
     with pytest.raises(OpsError, match="cannot be used"):
-        second.put([*rows(3), Row(b"x", State.SEEN, None, b"", b"", "", "", "")], {}, settled=99)  # type: ignore[arg-type]
+        second.put([*rows(3), (b"x", State.SEEN, None, b"", b"", "", "", "")], {}, settled=99)  # type: ignore[list-item]
     assert [(each.run, each.settled) for each in second.exports()] == [("run-2", 77)]
     assert second.counts() == {State.SEEN: 2}
     second.close()
@@ -83,7 +83,7 @@ def test_more_keys_than_one_question_holds(ledger: Ledger) -> None:
 
 def test_keys_of_any_bytes(ledger: Ledger) -> None:
     zoo = [b"", b"\x00", b"\xff\xfe", "ü{slot}".encode(), b"x" * 1_000_000]
-    put(ledger, [Row(key, State.SEEN, b"s", b"i", b"", "id", "", "") for key in zoo])
+    put(ledger, [(key, State.SEEN, b"s", b"i", b"", "id", "", "") for key in zoo])
     assert set(ledger.entries(zoo)) == set(zoo)
 
 
@@ -129,12 +129,12 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 CHILD = """
 import sys
 from pathlib import Path
-from opsctl.spine.ledger import Ledger, Row
+from opsctl.spine.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]), "killed")
 for n in range(10**6):
     keys = [b"%d-%d" % (n, m) for m in range(50)]
     for state in (0, 1):
-        ledger.put([Row(key, state, b"s", b"i", b"i", "id", "g", "day") for key in keys], ledger.entries(keys))
+        ledger.put([(key, state, b"s", b"i", b"i", "id", "g", "day") for key in keys], ledger.entries(keys))
     print(n, flush=True)
 """
 
@@ -175,7 +175,7 @@ def test_a_full_disk_is_said_and_what_was_committed_is_there(small_disk: Path) -
     done = 0
     with pytest.raises(DiskFull) as caught:
         for n in range(10_000):
-            ledger.put([Row(b"%d-%d" % (n, m), State.SEEN, b"s", b"i", b"", "id", "g", "day") for m in range(100)], {})
+            ledger.put([(b"%d-%d" % (n, m), State.SEEN, b"s", b"i", b"", "id", "g", "day") for m in range(100)], {})
             done += 1
     assert caught.value.exit_code is ExitCode.FAILED
     assert str(ledger.path) in caught.value.info.what

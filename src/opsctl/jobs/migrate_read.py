@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from opsctl.jobs.migrate_batch import Batch, today
@@ -72,25 +72,29 @@ class Reader:
         if flying:
             self.later |= {key: newest.pop(key) for key in flying}
         rows = self.ledger.entries(list(newest))
+        work = []
         for key, record in newest.items():
             row = rows.get(key)
-            if row is not None:
-                if row.state is State.VERIFIED and row.source_digest == record.digest:
-                    unchanged += 1
-                    continue
-                self.known[key] = row
-            if self._enough():
-                break
-            self._take(record)
+            if row is not None and row.state is State.VERIFIED and row.source_digest == record.digest:
+                unchanged += 1
+                continue
+            work.append(record)
         self.tally.add(unchanged=unchanged)
+        self._take(work, rows)
 
-    def _take(self, record: Record) -> None:
-        self.flight.enter((record.key,))
-        self.pending.append(record)
-        self.size += record.size
-        self.taken += 1
-        if len(self.pending) >= self.pace.batch or self.size >= BATCH_BYTES:
-            self._flush()
+    def _take(self, work: list[Record], rows: Mapping[bytes, Entry]) -> None:
+        if self.most is not None:
+            work = work[: self.most - self.taken]
+        self.taken += len(work)
+        self.flight.enter([record.key for record in work])
+        enough = self.pace.batch
+        for record in work:
+            self.pending.append(record)
+            self.size += record.size
+            if record.key in rows:
+                self.known[record.key] = rows[record.key]
+            if len(self.pending) >= enough or self.size >= BATCH_BYTES:
+                self._flush()
 
     def _flush(self) -> None:
         if self.pending:

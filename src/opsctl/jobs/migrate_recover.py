@@ -49,7 +49,7 @@ def _row(line: Exported, row: Entry | None) -> Row:
     assert line.item is not None
     identity, group, item = line.item
     day = row.day if row is not None and row.day else line.day
-    return Row(line.key, State.SEEN, line.digest, item, b"", identity, group, day)
+    return line.key, State.SEEN, line.digest, item, b"", identity, group, day
 
 
 class Marks:

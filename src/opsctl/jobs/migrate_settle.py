@@ -100,7 +100,7 @@ class Settling:
 
 def _verified(batch: Batch, record: Record, item: Item, stored: bytes) -> Row:
     day = batch.day_of(record.key)
-    return Row(record.key, State.VERIFIED, record.digest, item.digest, stored, item.id, item.group, day)
+    return record.key, State.VERIFIED, record.digest, item.digest, stored, item.id, item.group, day
 
 
 def _refused(batch: Batch, record: Record) -> Row:
@@ -108,7 +108,7 @@ def _refused(batch: Batch, record: Record) -> Row:
     row, day = batch.known.get(record.key), batch.day_of(record.key)
     item = batch.wrote.get(record.key)
     if item is not None:
-        return Row(record.key, State.QUARANTINED, record.digest, item.digest, b"", item.id, item.group, day)
+        return record.key, State.QUARANTINED, record.digest, item.digest, b"", item.id, item.group, day
     if row is not None:
-        return Row(record.key, State.QUARANTINED, record.digest, row.item_digest, b"", row.id, row.group, day)
-    return Row(record.key, State.QUARANTINED, record.digest, b"", b"", "", "", day)
+        return record.key, State.QUARANTINED, record.digest, row.item_digest, b"", row.id, row.group, day
+    return record.key, State.QUARANTINED, record.digest, b"", b"", "", "", day

@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from opsctl.model.cancel import Cancel
 
@@ -249,8 +249,7 @@ class State(IntEnum):
     ROLLED_BACK = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A key's row in the ledger. `stored_digest` is what was read back, `run` is who exported and wrote it, `row` its
     number."""
 

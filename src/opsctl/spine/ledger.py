@@ -4,21 +4,22 @@ It makes reruns cheap and is never the truth: without it a run is slower and lea
 synced by itself (WAL, synchronous=NORMAL): a power loss may take the newest rows and never tears one. The export,
 which is synced, is what they are made from again: `runs` says up to where each export is in the ledger.
 
-Keys come in no order, and a B-tree of a million of them has thousands of pages. Therefore the index is over 8 bytes of
+Keys come in no order, and a B-tree of a million of them has thousands of pages. Therefore the index is over 4 bytes of
 hash, rows are appended, a transaction takes thousands, and one statement hundreds of them (each statement also gives
 the interpreter's lock away).
 """
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from opsctl.model.migrate import Entry, State
 from opsctl.spine.ledger_file import Lock, connect, create, explained, quietly
@@ -38,26 +39,15 @@ CREATE TABLE IF NOT EXISTS entries (
 );
 CREATE INDEX IF NOT EXISTS by_hash ON entries (hash);
 """
-_COLUMNS = "e.key, e.state, e.source, e.item, e.id, e.place, e.day, e.stored, r.id, e.n"
-_FROM = "FROM entries e JOIN runs r ON r.n = e.run"
-_NEW = "INSERT INTO entries (n, hash, key, state, source, item, stored, id, place, day, run) VALUES "
-_OLD = (
-    " ON CONFLICT (n) DO UPDATE SET state = excluded.state, source = excluded.source, item = excluded.item,"
-    " stored = excluded.stored, id = excluded.id, place = excluded.place, day = excluded.day, run = excluded.run"
+_COLUMNS = "key, state, source, item, id, place, day, stored, run, n"
+_NEW = "INSERT INTO entries (run, n, hash, key, state, source, item, stored, id, place, day) VALUES "
+_OLD = " ON CONFLICT (n) DO UPDATE SET " + ", ".join(
+    f"{name} = excluded.{name}" for name in ("state", "source", "item", "stored", "id", "place", "day", "run")
 )
+_STATES = tuple(sorted(State))
 
-
-class Row(NamedTuple):
-    """What is to be kept of a key."""
-
-    key: bytes
-    state: int
-    source: bytes
-    item: bytes
-    stored: bytes
-    id: str
-    place: str
-    day: str
+# key, state, digest at the source, digest of the item, digest read back, id, group, day
+Row = tuple[bytes, int, bytes, bytes, bytes, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -83,11 +73,12 @@ class Ledger:
         self._lock = Lock(path, run_id)
         try:
             with explained(path):
-                self._writer = connect(path, cache=8_192)
+                self._writer = connect(path, cache=16_384)
                 self._reader = connect(path, cache=4_096)
                 self._writer.executescript(_SCHEMA)
                 self._writer.execute(f"PRAGMA user_version = {VERSION}")
                 self._run = self._own(run_id, export)
+                self._names = _names(self._writer)
         except BaseException:
             self._lock.release()
             raise
@@ -109,7 +100,7 @@ class Ledger:
     def entries(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         """The rows there are for these keys."""
         with self._reading, explained(self.path):
-            return entries(self._reader, keys)
+            return entries(self._reader, keys, self._names)
 
     def put(
         self,
@@ -125,10 +116,10 @@ class Ledger:
         """
         with self._transaction() as writer:
             number = self._run if run is None else (self._number(run) or self._run)
-            old = [(known[row.key].row, _hash(row.key), *row, number) for row in rows if row.key in known]
-            new = [(None, _hash(row.key), *row, number) for row in rows if row.key not in known]
-            _insert(writer, new, "")
-            _insert(writer, old, _OLD)
+            old = [(known[row[0]].row, _hash(row[0]), *row) for row in rows if row[0] in known]
+            new = [(_hash(row[0]), *row) for row in rows if row[0] not in known]
+            _insert(writer, f"({number}, {_holes(10)})", old, _OLD)
+            _insert(writer, f"({number}, NULL, {_holes(9)})", new)
             if settled is not None:
                 writer.execute("UPDATE runs SET settled = ? WHERE n = ?", (settled, number))
 
@@ -168,18 +159,18 @@ class Ledger:
 
     def chunks(self, *states: State, size: int = CHUNK) -> Iterator[list[Entry]]:
         """All rows in these states, in the order of their first sight; they may be marked while this goes on."""
-        for rows in self._chunks(f"{_COLUMNS} {_FROM}", states, size):
-            yield [_entry(row) for row in rows]
+        for rows in self._chunks(_COLUMNS, states, size):
+            yield [_entry(row, self._names) for row in rows]
 
     def proofs(self, *states: State) -> Iterator[list[tuple[bytes, bytes, bytes]]]:
         """(key, digest of the item, digest that was read back) of all rows in these states."""
-        for rows in self._chunks("e.key, e.item, e.stored, e.n FROM entries e", states, CHUNK):
+        for rows in self._chunks("key, item, stored, n", states, CHUNK):
             yield [(key, item, stored) for key, item, stored, _n in rows]
 
     def _chunks(self, columns: str, states: Sequence[State], size: int) -> Iterator[list[tuple[bytes, ...]]]:
         after: object = 0
         wanted = ", ".join(str(int(state)) for state in states)
-        question = f"SELECT {columns} WHERE e.n > ? AND e.state IN ({wanted}) ORDER BY e.n LIMIT ?"
+        question = f"SELECT {columns} FROM entries WHERE n > ? AND state IN ({wanted}) ORDER BY n LIMIT ?"  # noqa: S608
         while True:
             with self._reading, explained(self.path):
                 rows = self._reader.execute(question, (after, size)).fetchall()
@@ -190,9 +181,9 @@ class Ledger:
 
     def sample(self, size: int) -> list[Entry]:
         """So many of the verified rows, by luck."""
-        question = f"SELECT {_COLUMNS} {_FROM} WHERE e.state = 1 ORDER BY random() LIMIT ?"
+        question = f"SELECT {_COLUMNS} FROM entries WHERE state = 1 ORDER BY random() LIMIT ?"  # noqa: S608
         with self._reading, explained(self.path):
-            return [_entry(row) for row in self._reader.execute(question, (size,))]
+            return [_entry(row, self._names) for row in self._reader.execute(question, (size,))]
 
     def sync(self) -> None:
         """All that was committed is on the disk when this returns."""
@@ -222,7 +213,7 @@ class Peek:
         if self._reader is None:
             return {}
         with explained(self._path):
-            return entries(self._reader, keys)
+            return entries(self._reader, keys, _names(self._reader))
 
     def close(self) -> None:
         """End it; safe to call twice."""
@@ -230,33 +221,42 @@ class Peek:
             quietly(self._reader.close)
 
 
-def entries(reader: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+def entries(reader: sqlite3.Connection, keys: Sequence[bytes], names: Mapping[int, str]) -> dict[bytes, Entry]:
     """The rows of these keys, asked for a few hundred at a time."""
     found: dict[bytes, Entry] = {}
     wanted = set(keys)
-    question = f"SELECT {_COLUMNS} {_FROM} WHERE e.hash IN ({', '.join('?' * _ASKED)})"
+    question = f"SELECT {_COLUMNS} FROM entries WHERE hash IN ({_holes(_ASKED)})"  # noqa: S608
     for start in range(0, len(keys), _ASKED):
         asked: list[int | None] = [_hash(key) for key in keys[start : start + _ASKED]]
         asked += [None] * (_ASKED - len(asked))  # one statement, prepared once
         for row in reader.execute(question, asked):
             if row[0] in wanted:
-                found[row[0]] = _entry(row)
+                found[row[0]] = _entry(row, names)
     return found
 
 
-def _entry(row: Sequence[object]) -> Entry:
+def _entry(row: Sequence[Any], names: Mapping[int, str]) -> Entry:
     key, state, source, item, identity, place, day, stored, run, number = row
-    return Entry(key, State(state), source, item, identity, place, day, stored, run, number)  # type: ignore[arg-type]
+    return Entry(key, _STATES[state], source, item, identity, place, day, stored, names.get(run, ""), number)
 
 
-def _insert(writer: sqlite3.Connection, rows: Sequence[tuple[object, ...]], ending: str) -> None:
+def _names(reader: sqlite3.Connection) -> dict[int, str]:
+    return dict(reader.execute("SELECT n, id FROM runs").fetchall())
+
+
+def _insert(writer: sqlite3.Connection, holes: str, rows: Sequence[tuple[object, ...]], end: str = "") -> None:
     start = 0
     for size in _AT_ONCE:
-        statement = _NEW + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * size) + ending
         while len(rows) - start >= size:
-            writer.execute(statement, [value for row in rows[start : start + size] for value in row])
+            values = list(chain.from_iterable(rows[start : start + size]))
+            writer.execute(_NEW + ", ".join([holes] * size) + end, values)
             start += size
 
 
+def _holes(count: int) -> str:
+    return ", ".join("?" * count)
+
+
 def _hash(key: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little", signed=True)
+    """Four bytes, so that the index is small; keys that share them are told apart when they are read."""
+    return zlib.crc32(key)
