@@ -43,12 +43,12 @@ class RedisLink:
         Raises UnreachableError when the server stays away, ConfigError where it refuses the login, Interrupted.
         """
         from redis import exceptions as redis
-        from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+        from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential, wait_random
 
         retrying = Retrying(
             retry=retry_if_exception(broken),
             stop=stop_after_delay(self._outage if self._met else min(_FIRST, self._outage)),
-            wait=wait_exponential_jitter(initial=0.05, max=2.0, jitter=0.1),
+            wait=wait_exponential(multiplier=0.05, max=2.0) + wait_random(0, 0.1),
             sleep=lambda seconds: self._wait(seconds, cancel),
             reraise=True,
         )
@@ -158,7 +158,7 @@ class RedisLink:
         from redis import exceptions as redis
 
         shown, said = self.target.shown, str(error)
-        if isinstance(error, redis.AuthenticationError | redis.AuthorizationError | redis.NoPermissionError) or (
+        if isinstance(error, redis.AuthenticationError | redis.AuthorizationError) or (
             isinstance(error, redis.ResponseError) and said.startswith(("NOAUTH", "WRONGPASS"))
         ):
             return ConfigError(
