@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.conftest import Opsctl, engine_missing
 
+from opsctl.model.cancel import Cancel
+from opsctl.model.errors import ConfigError
 from opsctl.model.stack import Droplet, Service, Stack
 from opsctl.sandbox import vector
 from opsctl.sandbox.paths import tools_dir
@@ -42,9 +45,9 @@ def test_the_node_is_one_droplet_more_and_stays(monkeypatch: pytest.MonkeyPatch,
 
 def test_without_go_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(vector.shutil, "which", lambda *_, **__: None)
-    with pytest.raises(vector.ConfigError, match="cannot be built here") as caught:
-        vector.ready(lambda _: None, vector.Cancel())
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    with pytest.raises(ConfigError, match="cannot be built here") as caught:
+        vector.ready(lambda _: None, Cancel())
     assert "Go is not installed" in caught.value.info.why and str(tools_dir()) in caught.value.info.why
 
 

@@ -81,6 +81,7 @@ RESULTS = {
     "sandbox.breakages": "opsctl.cli.sandbox_break:Breakages",
     "sandbox.cloud.faults": "opsctl.cli.sandbox_cloud:CloudFaults",
     "sandbox.mend": "opsctl.cli.sandbox_break:Mended",
+    "migrate.volumes-to-host": "opsctl.model.volumes:VolumeMoved",
     "rollback": "opsctl.model.deploy:Deployed",
     "sandbox.observability": "opsctl.cli.sandbox_observability:Received",
     "sandbox.reset": "opsctl.sandbox.fleet:DropletStatus",
