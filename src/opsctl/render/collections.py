@@ -37,12 +37,16 @@ def print_collections(report: CollectionsReport, *, applied: bool) -> None:
 def _collection(each: LiveCollection) -> Text:
     sign, style = _STATES.get(each.state, ("?", ""))
     line = Text.assemble((sign, style), " ", (f"{each.name:<12}", "bold"), f" {each.state}")
-    facts = [f"{each.objects:,} objects" if each.objects is not None else ""]
+    facts = [_objects(each.objects)]
     if each.multi_tenant:
         states = ", ".join(f"{count} {state.lower()}" for state, count in sorted(each.tenants.items()))
         facts.append(f"tenants: {states or 'none'}")
     facts += [f"vector {vector}" for vector in each.vectors]
     return line.append("  " + " · ".join(filter(None, facts)), style="dim")
+
+
+def _objects(count: int | None) -> str:
+    return "" if count is None else "1 object" if count == 1 else f"{count:,} objects"
 
 
 def _difference(each: Difference) -> Text:
@@ -85,8 +89,7 @@ def print_closed(closed: ClosedDay) -> None:
         "would-close": f"would be closed: its tenant would be {closed.state}",
     }[closed.outcome]
     line = Text.assemble((f"{closed.collection} {day}", "bold"), f"  {said}")
-    if closed.objects is not None:
-        line.append(f"  {closed.objects:,} objects", style="dim")
+    line.append(f"  {_objects(closed.objects)}", style="dim")
     console.print(line, soft_wrap=True)
     if closed.summary and closed.characters:
         console.print(Text(f"summary: {closed.summary}, {closed.characters:,} characters"), soft_wrap=True)

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from opsctl.model.collections import Collection, Difference, Doing, Property, Vector
+from opsctl.model.collections import NEAR_AT_HAND, Collection, Difference, Doing, Property, Vector
 from opsctl.stores.weaviate_rest import version_of
 
 _ADD_VECTOR = (1, 31)  # the first server that takes a new named vector into a collection that is there
@@ -182,9 +182,12 @@ class _Comparison:
                 yield self._differs(path, Doing.ADD, vector.vectorizer)
         for name in there:
             if name not in self._wanted.vectors:
-                yield self._differs(
-                    f"vectors.{name}", Doing.KEEP, "", next(iter(there[name].get("vectorizer") or {}), "")
-                )
+                maker = next(iter(there[name].get("vectorizer") or {}), "none")
+                if self._wanted.clinical and maker not in NEAR_AT_HAND:
+                    why = "it sends clinical data to a third party, and Weaviate cannot drop a vector"
+                    yield self._differs(f"vectors.{name}", Doing.REFUSE, "", maker, why, _MOVE)
+                else:
+                    yield self._differs(f"vectors.{name}", Doing.KEEP, "", maker)
 
     def _vector(self, path: str, want: Mapping[str, Any], have: Mapping[str, Any]) -> Iterator[Difference]:
         made, makes = next(iter(have.get("vectorizer") or {"none": {}})), next(iter(want["vectorizer"]))
