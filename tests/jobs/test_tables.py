@@ -74,6 +74,8 @@ def test_a_chosen_type_wins_and_says_what_it_does_not_take() -> None:
         ([row("a", x="1", y="2")], Wanted("t"), {"key": "text", "x": "bigint"}, ConfigError, "no column for y"),
         ([row("a", x="1")], Wanted("t"), {"x": "bigint"}, ConfigError, "no column key"),
         ([row("a", x="1")], Wanted("t"), {"key": "text", "x": "money"}, ConfigError, "x is money"),
+        ([row("a", x="1")], Wanted(""), None, UsageError, "no name of a table"),
+        ([row("a", x="1")], Wanted("a.b.c"), None, UsageError, "no name of a table"),
         ([row("a", x="{}")], Wanted("t", id_from="x"), None, UsageError, "JSON tells no rows apart"),
     ],
 )

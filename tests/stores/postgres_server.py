@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.stores.ports import free_ports
 
 from opsctl.model.secret import Secret
 from opsctl.model.store import Target
@@ -104,8 +105,6 @@ def _package() -> Path:
 @contextmanager
 def running() -> Iterator[PostgresServer]:
     """A server of its own."""
-    from tests.stores.weaviate_server import free_ports
-
     folder = Path(tempfile.mkdtemp(prefix="opsctl-postgres-"))
     server = PostgresServer("", free_ports(1)[0], folder)
     server.url = f"postgresql://postgres@127.0.0.1:{server.port}/postgres"

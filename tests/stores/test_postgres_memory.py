@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 
 import pytest
-from tests.stores.postgres_server import PostgresServer, postgres
+from tests.stores.postgres_server import PostgresServer
 
 from opsctl.jobs.migrate_tee import Tee
 from opsctl.model.cancel import Cancel
@@ -17,8 +17,6 @@ from opsctl.model.migrate import Item, Removal
 from opsctl.model.vector_object import Value, VectorObject
 from opsctl.stores import postgres_memory
 from opsctl.stores.postgres_memory import PostgresMemory
-
-__all__ = ["postgres"]
 
 
 def vector(seed: int, width: int = 384) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.conftest import Opsctl
-from tests.stores.postgres_server import PostgresServer, postgres
+from tests.stores.postgres_server import PostgresServer
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import UnreachableError
@@ -16,8 +16,6 @@ from opsctl.model.measures import MEASURES, Question
 from opsctl.model.secret import Secret
 from opsctl.model.store import Target
 from opsctl.stores.probes import measure
-
-__all__ = ["postgres"]
 
 
 def test_every_measure_there_is_gets_an_answer(postgres: PostgresServer) -> None:

@@ -11,20 +11,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.stores.postgres_server import PostgresServer, postgres, running
+from tests.stores.postgres_server import PostgresServer, running
 
 from opsctl.jobs.table_rows import TableRows
 from opsctl.jobs.table_types import TAKEN
 from opsctl.jobs.tables import Wanted, infer
 from opsctl.model.cancel import Cancel
-from opsctl.model.errors import ConfigError, UnreachableError
+from opsctl.model.errors import ConfigError, OpsError, UnreachableError
 from opsctl.model.migrate import Item, Record, Removal
 from opsctl.model.rows import Column, TableShape, row_digest, to_line
 from opsctl.model.secret import Secret
 from opsctl.model.store import Target
 from opsctl.stores.postgres_sink import PostgresSink, live_table
-
-__all__ = ["postgres"]
 
 WORDS = ["", "\\N", "\\.", "a\tb\nc\rd\\e", "ünï 漢字 🙂", "\x01\x7f\b\f\v", "'; DROP TABLE x; --", "{}", " ", "NULL"]
 
@@ -190,6 +188,12 @@ def test_a_table_that_does_not_fit_is_refused(
     postgres.sql(f"CREATE TABLE {table.name} ({definition})")
     with pytest.raises(ConfigError, match=said):
         opened(table).describe(Cancel())
+
+
+def test_a_table_that_cannot_be_made_says_the_server_s_words(opened: Any) -> None:
+    with pytest.raises(OpsError, match="does not take rows") as caught:
+        opened(shape("text", name="no_such_schema.t")).prepare([""], Cancel())
+    assert 'schema "no_such_schema" does not exist' in caught.value.info.why
 
 
 def test_names_are_quoted_and_a_schema_is_kept_apart(postgres: PostgresServer, opened: Any) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import Opsctl
 from tests.stores.minilm import model_folder
-from tests.stores.postgres_server import PostgresServer, postgres
+from tests.stores.postgres_server import PostgresServer
 from tests.stores.weaviate_server import WeaviateServer, weaviate
 
 from opsctl.jobs.search import search
@@ -28,7 +28,7 @@ from opsctl.stores.weaviate_collections import WeaviateCollections
 from opsctl.stores.weaviate_search import WeaviateSearch
 from opsctl.stores.weaviate_sink import WeaviateSink
 
-__all__ = ["postgres", "weaviate"]
+__all__ = ["weaviate"]
 
 TEXTS = {
     "20260101": ["a cat sleeps on the keyboard", "the droplet ran out of memory"],

@@ -94,6 +94,13 @@ def infer(
 
 
 def _check(wanted: Wanted) -> None:
+    parts = wanted.table.split(".")
+    if len(parts) > 2 or not all(0 < len(each.encode()) <= _LONGEST and "\0" not in each for each in parts):
+        raise UsageError(
+            f"--table {wanted.table!r} is no name of a table",
+            why=f"a name has 1 to {_LONGEST} bytes, and a schema may stand before one dot",
+            next="--table jobs",
+        )
     for name, kind in wanted.types.items():
         if kind not in TAKEN:
             raise UsageError(

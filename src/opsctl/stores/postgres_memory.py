@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opsctl.model import assets
 from opsctl.model.cancel import Cancel
@@ -20,6 +20,7 @@ from opsctl.stores.postgres_connect import PATIENCE, Postgres, put_apart, words
 if TYPE_CHECKING:
     from psycopg import Connection
 
+T = TypeVar("T")
 TABLE = "opsctl_memory"
 WIDTH = 384
 _READ = 1000  # rows in one read
@@ -139,13 +140,8 @@ class PostgresMemory:
             found |= self._rows(ids[start : start + _READ], cancel)
         return [_at(found.get(item.id), item.group) for item in items]
 
-    def _rows(self, ids: Sequence[str], cancel: Cancel, *, lock: bool = False) -> dict[str, tuple[str, bytes]]:
-        import psycopg
-
-        try:
-            return self._postgres.run("reading back", lambda each: self._found(each, ids, lock=lock), cancel)
-        except psycopg.Error as error:
-            raise self._failed(error) from None
+    def _rows(self, ids: Sequence[str], cancel: Cancel) -> dict[str, tuple[str, bytes]]:
+        return self._run("reading back", lambda each: self._found(each, ids, lock=False), cancel)
 
     def _found(self, connection: Connection[Any], ids: Sequence[str], *, lock: bool) -> dict[str, tuple[str, bytes]]:
         from psycopg.sql import SQL
@@ -181,7 +177,7 @@ class PostgresMemory:
             )
             return dict.fromkeys(found, Removal.CHANGED) | dict.fromkeys(same, Removal.REMOVED)
 
-        done = self._postgres.run("taking items back", take, cancel)
+        done = self._run("taking items back", take, cancel)
         return [done.get(name, Removal.GONE) for name, _, _ in written]
 
     def close(self) -> None:
@@ -195,7 +191,7 @@ class PostgresMemory:
             if not self._sends:
                 live, can = self._look(cancel)
                 if "embedding" not in live:
-                    self._postgres.run("making the table", lambda each: _make(each, vectors=can), cancel)
+                    self._run("making the table", lambda each: _make(each, vectors=can), cancel)
                     live, _ = self._look(cancel)
                 self._check_live(live)
                 self._sends = "vector_send" if live["embedding"] == "vector" else "array_send"
@@ -205,7 +201,7 @@ class PostgresMemory:
             there = connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'").fetchone()
             return tables.live_columns(connection, TABLE), there is not None
 
-        return self._postgres.run("looking at the table", look, cancel)
+        return self._run("looking at the table", look, cancel)
 
     def _check_live(self, live: Mapping[str, str]) -> None:
         missing = {"collection", "id", "tenant", "body", "text", "model"} - set(live) if live else set()
@@ -215,6 +211,14 @@ class PostgresMemory:
                 why=f"it has no {', '.join(sorted(missing))}",
                 next=f"ALTER TABLE {TABLE} RENAME TO another_name;",
             )
+
+    def _run(self, what: str, work: Callable[[Connection[Any]], T], cancel: Cancel) -> T:
+        import psycopg
+
+        try:
+            return self._postgres.run(what, work, cancel)
+        except psycopg.Error as error:
+            raise self._failed(error) from None
 
     def _failed(self, error: Exception) -> OpsError:
         return OpsError(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import OpsError
@@ -17,6 +17,7 @@ from opsctl.stores.postgres_connect import PATIENCE, Postgres, put_apart, words
 if TYPE_CHECKING:
     from psycopg import Connection
 
+T = TypeVar("T")
 _READ = 5_000  # rows in one read
 
 
@@ -55,9 +56,9 @@ class PostgresSink:
             live = tables.live_columns(connection, self._shape.name)
             return live, bool(live) and tables.has_unique(connection, self._shape.name, self._shape.key.name)
 
-        live, unique = self._postgres.run("looking at the table", look, cancel)
+        live, unique = self._run("looking at the table", look, cancel)
         if live and (said := tables.unfit(self._shape, live, unique=unique)):
-            raise tables.refuse(self._shape, said, self._target.shown)
+            raise tables.refuse(self._shape, live, said, self._target.shown)
         return bool(live)
 
     def check(self, sample: Sequence[Item], cancel: Cancel) -> Sequence[str]:
@@ -83,7 +84,7 @@ class PostgresSink:
         """Make the table if it is not there."""
         with self._making:
             if not self._ready:
-                self._postgres.run("making the table", lambda each: tables.create(each, self._shape), cancel)
+                self._run("making the table", lambda each: tables.create(each, self._shape), cancel)
                 self._check_live(cancel)
                 self._ready = True
 
@@ -160,7 +161,7 @@ class PostgresSink:
             changed = dict.fromkeys(found, Removal.CHANGED)
             return changed | dict.fromkeys(same, Removal.REMOVED)
 
-        done = self._postgres.run("taking rows back", take, cancel)
+        done = self._run("taking rows back", take, cancel)
         return [done.get(name, Removal.GONE) for name, _, _ in written]
 
     def close(self) -> None:
@@ -174,6 +175,14 @@ class PostgresSink:
             name = line.partition(b"\t")[0]
             found[name.decode() if b"\\" not in name else str(unescape(name.decode()))] = row_digest(line)
         return found
+
+    def _run(self, what: str, work: Callable[[Connection[Any]], T], cancel: Cancel) -> T:
+        import psycopg
+
+        try:
+            return self._postgres.run(what, work, cancel)
+        except psycopg.Error as error:
+            raise self._failed(error) from None
 
     def _failed(self, error: Exception) -> OpsError:
         return OpsError(

@@ -92,12 +92,14 @@ def unfit(shape: TableShape, live: dict[str, str], *, unique: bool) -> list[str]
     return said
 
 
-def refuse(shape: TableShape, said: Sequence[str], where: str) -> ConfigError:
+def refuse(shape: TableShape, live: dict[str, str], said: Sequence[str], where: str) -> ConfigError:
     """The error of a table that does not fit."""
+    other = next((each.name for each in shape.columns if each.name in live and each.name in said[0]), "")
+    known = next((kind for kind, names in _ALIASES.items() if live.get(other) in names), "")
     return ConfigError(
         f"the table {shape.name} at {where} does not fit: {said[0]}",
         why="; ".join(said[1:4]) or "rows would be lost or changed on their way",
-        next=f"--table another_name, or --column {shape.columns[-1].name}=TYPE as the table has it",
+        next=f"--column {other}={known}   (or --table another_name)" if known else "--table another_name",
     )
 
 
