@@ -187,7 +187,7 @@ def test_an_object_that_is_refused_and_kept_all_the_same_is_taken_away(
 ) -> None:
     put(session, [item(1)], cancel)
     blind = WeaviateSink(weaviate.target, session._collection, vectors=("minilm",))
-    blind._stored_widths = lambda *_: {}  # type: ignore[method-assign]  # as in a tenant nobody looked into
+    blind._rest.widths = lambda *_: {}  # type: ignore[method-assign]  # as in a tenant nobody looked into
     wrong = item(2, body=VectorObject({"text": "x"}, {"minilm": vector(1, 3)}))
     (refused,) = put(blind, [wrong], cancel)
     assert "length" in refused.reason

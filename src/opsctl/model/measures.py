@@ -37,7 +37,14 @@ MEASURES: Mapping[str, Mapping[str, Asked]] = {
         "persistence": Asked("yes", "least", 1, "what it holds is on disk, and the last write there went well"),
         "keys": Asked("count", "least", None, "keys in its database"),
     },
-    "weaviate": {},
+    "weaviate": {
+        "ready": Asked("seconds", "most", 1.0, "until it says that it is ready"),
+        "query": Asked("seconds", "most", 0.15, "the 95th percentile of 20 searches, measured now"),
+        "query_metric": Asked("seconds", "most", None, "the 95th percentile by its own histogram, since it started"),
+        "healthy": Asked("yes", "least", 1, "every node is healthy, and no shard is read-only"),
+        "tenants": Asked("count", "least", None, "tenants, in whatever state"),
+        "objects": Asked("count", "least", None, "objects of the collection, or of all, in what is active"),
+    },
     "qdrant": {
         "ready": Asked("seconds", "most", 1.0, "until it says that it is ready for requests"),
         "healthy": Asked("yes", "least", 1, "no collection is red, and no optimizer has failed"),

@@ -18,6 +18,10 @@ def measure(target: Target, question: Question, cancel: Cancel, timeout: float) 
             from opsctl.stores.probes_redis import measure_redis
 
             return measure_redis(target, question, within)
+        case "weaviate":
+            from opsctl.stores.probes_weaviate import measure_weaviate
+
+            return measure_weaviate(target, question, within)
         case "qdrant":
             from opsctl.stores.probes_qdrant import measure_qdrant
 

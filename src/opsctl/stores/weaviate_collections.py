@@ -13,7 +13,7 @@ from opsctl.model.vector_object import VectorObject
 from opsctl.stores import weaviate_schema as shapes
 from opsctl.stores.weaviate_rest import WeaviateRest
 from opsctl.stores.weaviate_retry import PATIENCE
-from opsctl.stores.weaviate_wire import DEFAULT, Refused, WeaviateWire
+from opsctl.stores.weaviate_wire import Refused, WeaviateWire
 
 T = TypeVar("T")
 _COUNTED = 100  # tenants that are counted one by one
@@ -77,15 +77,7 @@ class WeaviateCollections:
 
     def widths(self, name: str, live: Mapping[str, Any], cancel: Cancel) -> Mapping[str, int]:
         """The width of each vector that is stored, from one object of an active tenant."""
-        named = tuple(live.get("vectorConfig") or {}) or (DEFAULT,)
-        groups: tuple[str, ...] = ("",)
-        if (live.get("multiTenancyConfig") or {}).get("enabled"):
-            states = self._rest.tenants(name, cancel)
-            groups = tuple(sorted((each for each, state in states.items() if state == "ACTIVE"), reverse=True))[:3]
-        for group in groups:
-            for _, body in self._page(name, group, "", 1, named, cancel):
-                return {vector: len(data) // 4 for vector, data in body.vectors.items()}
-        return {}
+        return self._rest.widths(name, live, cancel)
 
     # Tenants and objects
 
@@ -111,18 +103,17 @@ class WeaviateCollections:
             for each in node.get("shards") or ():
                 if each.get("class") in shards:
                     shards[each["class"]][each.get("name", "")] = int(each.get("objectCount") or 0)
-        found: dict[str, int] = {}
-        for name, there in shards.items():
-            if len(there) > _COUNTED:
-                found[name] = sum(there.values())
-            else:
-                groups = list(there) if by_tenant[name] else [""]
-                found[name] = sum(self.count(name, group, cancel) for group in groups)
+        found = {name: sum(there.values()) for name, there in shards.items()}
+        few = {name: there for name, there in shards.items() if len(there) <= _COUNTED}
+        places = [(name, each) for name, there in few.items() for each in (there if by_tenant[name] else [""])]
+        found |= dict.fromkeys(few, 0)
+        for (name, _), count in zip(places, self._rest.count(places, cancel), strict=True):
+            found[name] += count
         return found
 
     def count(self, collection: str, tenant: str, cancel: Cancel) -> int:
         """Objects of one active tenant, counted now."""
-        return self._asked(lambda: self._wire(cancel).count(collection, tenant, cancel))
+        return self._rest.count([(collection, tenant)], cancel)[0]
 
     def pages(
         self, collection: str, tenant: str, size: int, cancel: Cancel

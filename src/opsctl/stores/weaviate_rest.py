@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ _STATES = {"HOT": "ACTIVE", "COLD": "INACTIVE", "FROZEN": "OFFLOADED", "FREEZING
 _STATES |= {"UNFREEZING": "ONLOADING"}
 _MOVING = frozenset({"OFFLOADING", "ONLOADING"})
 LEAST = (1, 27)
+DEFAULT = "default"  # what the one vector of a collection without named ones is called
 
 
 class WeaviateRest:
@@ -132,6 +134,48 @@ class WeaviateRest:
         """The nodes with their shards."""
         found = self.ask("GET", "/nodes", cancel, output="verbose") or {}
         return list(found.get("nodes") or ())
+
+    def count(self, places: Sequence[tuple[str, str]], cancel: Cancel) -> list[int]:
+        """Objects of each (collection, active tenant), counted now."""
+        found: list[int] = []
+        for start in range(0, len(places), _TENANTS):
+            part = places[start : start + _TENANTS]
+            asked = " ".join(
+                f"c{number}:{name}{f'(tenant:{json.dumps(group)})' if group else ''}{{meta{{count}}}}"
+                for number, (name, group) in enumerate(part)
+            )
+            data = self.graphql(f"{{Aggregate{{{asked}}}}}", cancel)["Aggregate"]
+            found += [int(data[f"c{number}"][0]["meta"]["count"]) for number in range(len(part))]
+        return found
+
+    def sample(self, collection: str, tenant: str, cancel: Cancel) -> Mapping[str, Any] | None:
+        """Any one object with its properties and vectors; None where there is none."""
+        more = {"tenant": tenant} if tenant else {}
+        found = self.ask("GET", "/objects", cancel, **{"class": collection, "limit": "1", "include": "vector"}, **more)
+        return next(iter((found or {}).get("objects") or ()), None)
+
+    def widths(self, name: str, settings: Mapping[str, Any], cancel: Cancel) -> dict[str, int]:
+        """The width of each vector that is stored, from one object of what is active; empty where there is none."""
+        groups = [""]
+        if (settings.get("multiTenancyConfig") or {}).get("enabled"):
+            states = self.tenants(name, cancel)
+            groups = sorted((each for each, state in states.items() if state == "ACTIVE"), reverse=True)[:3]
+        for group in groups:
+            found = self.sample(name, group, cancel)
+            if found is not None:
+                vectors = found.get("vectors") or {}
+                one = {DEFAULT: found["vector"]} if found.get("vector") else {}
+                return {vector: len(numbers) for vector, numbers in {**vectors, **one}.items()}
+        return {}
+
+    def graphql(self, query: str, cancel: Cancel) -> Mapping[str, Any]:
+        """The data of an answer. Raises OpsError with the server's words."""
+        found = self.ask("POST", "/graphql", cancel, {"query": query}) or {}
+        if found.get("errors"):
+            words = "; ".join(str(each.get("message", each)) for each in found["errors"])[:300]
+            raise OpsError(f"Weaviate at {self.where} does not answer", why=words, next="opsctl collections status")
+        data: Mapping[str, Any] = found["data"]
+        return data
 
     # Schema
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from opsctl.model.cancel import Cancel
-from opsctl.model.collections import NEAR_AT_HAND
 from opsctl.model.errors import ConfigError, OpsError
 from opsctl.model.migrate import Described, Item, Rejected, Removal
 from opsctl.model.store import Target
 from opsctl.model.vector_object import VectorObject
+from opsctl.stores.weaviate_fit import check_vectors
 from opsctl.stores.weaviate_rest import WeaviateRest
 from opsctl.stores.weaviate_retry import PATIENCE, Passing, passes, patiently, tenant_missing
 from opsctl.stores.weaviate_tenants import TenantKeeper
-from opsctl.stores.weaviate_wire import DEFAULT, Refused, TooLarge, WeaviateWire
+from opsctl.stores.weaviate_wire import Refused, TooLarge, WeaviateWire
 
 T = TypeVar("T")
 _READ = 500  # objects in one read: more are no faster, and hold more memory
@@ -86,12 +86,12 @@ class WeaviateSink:
                 settings = self._rest.collection(self._collection, cancel)
                 if settings is None:
                     raise self._missing(cancel)
-                self._check_vectors(settings)
+                check_vectors(self._collection, settings, self._vectors, clinical=self._clinical)
                 self._properties = {each["name"]: each["dataType"][0] for each in settings.get("properties") or ()}
                 wire = WeaviateWire(self._target, largest=self._rest.largest(cancel), patience=self._patience)
                 by_tenant = bool((settings.get("multiTenancyConfig") or {}).get("enabled"))
                 keeper = TenantKeeper(self._rest, self._collection) if by_tenant else None
-                self._widths |= self._stored_widths(wire, keeper, cancel)
+                self._widths |= self._rest.widths(self._collection, settings, cancel)
                 self._opened = wire, keeper
             return self._opened
 
@@ -102,38 +102,6 @@ class WeaviateSink:
             why=f"it has {have}",
             next="opsctl collections apply",
         )
-
-    def _check_vectors(self, settings: Mapping[str, Any]) -> None:
-        makers = vectorizers(settings)
-        for name, maker in makers.items():
-            if self._clinical and maker not in NEAR_AT_HAND:
-                raise ConfigError(
-                    f"{self._collection} is clinical, and its vector {name} is made by {maker}",
-                    why="every object that is written would be sent to a third party",
-                    next="opsctl collections status",
-                )
-        if not self._vectors and set(makers.values()) == {"none"}:
-            raise ConfigError(
-                f"{self._collection} has no vectorizer of its own",
-                why="its objects would have no vectors, and only keywords would find them",
-                next="opsctl migrate dragonfly-to-weaviate --vectors minilm",
-            )
-        have = tuple(makers)
-        for name in self._vectors:
-            if name not in have:
-                raise ConfigError(
-                    f"{self._collection} has no vector {name}",
-                    why=f"it has {', '.join(have)}",
-                    next="opsctl collections apply   (adds a named vector that collections.yaml declares)",
-                )
-
-    def _stored_widths(self, wire: WeaviateWire, keeper: TenantKeeper | None, cancel: Cancel) -> dict[str, int]:
-        """The width of what is there already, from one object; without one nothing is known."""
-        groups = keeper.active(cancel) if keeper is not None else ("",)
-        for group in groups[:3]:
-            for _, found in wire.page(self._collection, group, "", 1, self._vectors, cancel):
-                return {name: len(data) // 4 for name, data in found.vectors.items()}
-        return {}
 
     # The contract
 
@@ -327,14 +295,6 @@ class WeaviateSink:
             elif want != have:
                 return f"the vector {name} has {have} numbers, and {self._collection} keeps {want}"
         return ""
-
-
-def vectorizers(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Who makes each vector of a collection, as its settings say."""
-    named = settings.get("vectorConfig")
-    if isinstance(named, dict) and named:
-        return {name: next(iter(each.get("vectorizer") or {"none": {}})) for name, each in named.items()}
-    return {DEFAULT: str(settings.get("vectorizer") or "none")}
 
 
 def _body(item: Item) -> VectorObject:

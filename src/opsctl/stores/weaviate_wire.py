@@ -16,14 +16,13 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, OpsError
 from opsctl.model.store import Target
 from opsctl.model.vector_object import Value, VectorObject, same_date
-from opsctl.stores.weaviate_rest import grpc_address
+from opsctl.stores.weaviate_rest import DEFAULT, grpc_address
 from opsctl.stores.weaviate_retry import PATIENCE, Passing, passes, patiently
 
 if TYPE_CHECKING:
     from weaviate.proto.v1 import base_pb2, batch_pb2, search_get_pb2
 
 T = TypeVar("T")
-DEFAULT = "default"  # what the one vector of a collection without named ones is called
 _WRITE, _READ = 90.0, 60.0  # seconds for one call
 
 
