@@ -51,6 +51,9 @@ class Switch:
         """Switch, or take a switch back, whichever the call is for."""
         going_on = self.context.process.going_on
         action = going_on.action if going_on else "run"
+        if going_on:
+            self.context.yes = going_on.yes
+            self.shared = replace(self.shared, as_json=going_on.as_json)
         if action not in ("run", "rollback"):
             return self.copy(None)
         with self._switching() as switching:
@@ -151,9 +154,9 @@ class Switch:
             self.context.session(droplet) as session,
             progress(as_json=True, many=False, redact=self.context.redact) as reporter,
         ):
-            own = replace(session, engine=session.deployer)
 
             def call() -> Call:
+                own = replace(session, engine=session.deployer)  # one that has seen nothing yet
                 return call_of(self.context, own, reporter, ahead=False, run_id=_fresh())
 
             def say(text: str) -> None:
