@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from opsctl.jobs.table_types import TAKEN, Canonical
+from opsctl.jobs.table_types import TAKEN
 from opsctl.model.cancel import Cancel
 from opsctl.model.migrate import Item, Record, Rejected
 from opsctl.model.rows import NULL, escape, row_digest
@@ -29,12 +29,9 @@ class TableRows:
         self._table = table
         key, *others = table.columns
         self._key_field = key.field.encode()
-        self._key: Canonical = TAKEN[key.type]
-        self._key_type = key.type
-        self._columns: list[tuple[bytes, str, Canonical | None]] = [
-            (each.field.encode(), each.type, TAKEN[each.type] if each.type != "text" else None) for each in others
-        ]
-        self._places = {name: place for place, (name, _, _) in enumerate(self._columns)}
+        self._key = TAKEN[key.type]
+        self._columns = others
+        self._places = {each.field.encode(): (place, _reader(each.type)) for place, each in enumerate(others, start=1)}
 
     def describe(self) -> Mapping[str, Any]:
         """Table and types."""
@@ -70,24 +67,31 @@ class TableRows:
     def _cells(self, record: Record) -> tuple[str, list[str]]:
         fields: Mapping[bytes, bytes] = record.value
         cells = [NULL] * (1 + len(self._columns))
-        places = self._places
+        places, key_field = self._places, self._key_field
         for field, value in fields.items():
-            place = places.get(field)
-            if place is not None:
-                _, kind, canonical = self._columns[place]
-                cells[place + 1] = _cell(field, value, kind, canonical)
-            elif field != self._key_field or not field:
-                raise Unfit(f"the field {_shown(field)} has no column", "new-field")
-        key = fields.get(self._key_field) if self._key_field else record.key
-        if not key:
-            raise Unfit(f"no {_shown(self._key_field)} to tell the row by", "no-id")
-        try:
-            name = self._key(key.decode())
-        except ValueError as error:
-            what = f"{_shown(self._key_field)}: " if self._key_field else "the key: "
-            raise Unfit(f"{what}{_why(error, self._key_type)}", "unfit") from None
+            found = places.get(field)
+            if found is None:
+                if field != key_field or not field:
+                    raise Unfit(f"the field {_shown(field)} has no column", "new-field")
+                continue
+            place, reader = found
+            try:
+                cells[place] = reader(value)
+            except ValueError as error:
+                kind = self._columns[place - 1].type
+                raise Unfit(f"{_shown(field)}: {_shown(value)} is {_why(error, kind)}", "unfit") from None
+        name = self._name(fields.get(key_field) if key_field else record.key)
         cells[0] = escape(name)
         return name, cells
+
+    def _name(self, key: bytes | None) -> str:
+        what = _shown(self._key_field) if self._key_field else "the key"
+        if not key:
+            raise Unfit(f"no {what} to tell the row by", "no-id")
+        try:
+            return self._key(key.decode())
+        except ValueError as error:
+            raise Unfit(f"{what}: {_why(error, self._table.columns[0].type)}", "unfit") from None
 
 
 def said(column: InferredColumn, sampled: int) -> str:
@@ -102,16 +106,14 @@ def said(column: InferredColumn, sampled: int) -> str:
     return "; ".join([*parts, column.note] if column.note else parts)
 
 
-def _cell(field: bytes, value: bytes, kind: str, canonical: Canonical | None) -> str:
-    try:
-        text = value.decode()
-        if canonical is None:
-            if b"\0" in value:
-                raise ValueError("a text with a NUL character")
-            return escape(text)
-        return escape(canonical(text)) if text else NULL
-    except ValueError as error:
-        raise Unfit(f"{_shown(field)}: {_shown(value)} is {_why(error, kind)}", "unfit") from None
+def _reader(kind: str) -> Callable[[bytes], str]:
+    """What makes a cell out of a value. Raises ValueError with what the value is."""
+    canonical = TAKEN[kind]
+    if kind == "text":
+        return lambda value: escape(canonical(value.decode()))
+    if kind == "jsonb":
+        return lambda value: escape(canonical(value.decode())) if value else NULL
+    return lambda value: canonical(value.decode()) if value else NULL  # what they write has nothing to escape
 
 
 def _why(error: ValueError, kind: str) -> str:

@@ -30,7 +30,7 @@ _MORE_WORDS = {**_WORDS, "t": "t", "f": "f", "yes": "t", "no": "f", "on": "t", "
 
 def bigint(text: str) -> str:
     """A whole number of 64 bits, without a leading zero or plus. Raises ValueError."""
-    if not _BIGINT.fullmatch(text) or not -(1 << 63) <= int(text) < 1 << 63:
+    if not _BIGINT.fullmatch(text) or (len(text) > 18 and not -(1 << 63) <= int(text) < 1 << 63):
         raise ValueError("no whole number of 64 bits")
     return text
 
@@ -78,20 +78,29 @@ def timestamptz(text: str) -> str:
         raise ValueError("no date with a time")
     if _BEYOND.search(text):
         raise ValueError("finer than a microsecond")
-    return _written(datetime.fromisoformat(re.sub(r" ?utc$", "Z", text, flags=re.IGNORECASE).replace(" +", "+")))
+    if " " in text[11:] or text[-1] in "cC":  # a zone as programs write it, and the library does not read it
+        text = re.sub(r" ?utc$", "Z", text, flags=re.IGNORECASE).replace(" +", "+").replace(" -", "-")
+    return _written(datetime.fromisoformat(text))
 
 
 def wide_timestamptz(text: str) -> str:
     """Also a day alone, RFC 2822, numbers since 1970: where somebody says that it is a moment. Raises ValueError."""
+    if _MOMENT.fullmatch(text):
+        return timestamptz(text)
     if _BEYOND.search(text):
         raise ValueError("finer than a microsecond")
     return _written(moment(text))
 
 
 def _written(when: datetime) -> str:
-    utc = when.astimezone(UTC).replace(tzinfo=None) if when.tzinfo else when
-    text = utc.isoformat(" ")
-    return (text.rstrip("0") if utc.microsecond else text) + "+00"
+    if when.tzinfo is not None and when.tzinfo is not UTC:
+        try:
+            when = when.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("beyond the calendar") from None
+    text = when.isoformat(" ")
+    text = text[:-6] if when.tzinfo is not None else text
+    return (text.rstrip("0") if when.microsecond else text) + "+00"
 
 
 def uuid_(text: str) -> str:
