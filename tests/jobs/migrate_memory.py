@@ -164,7 +164,8 @@ class MemorySink:
     def locate(self, ids: Sequence[str], cancel: Cancel) -> Mapping[str, str]:
         self.located += 1
         wanted = set(ids)
-        return {found: group for group, found in self.stored if found in wanted}
+        with self.lock:
+            return {found: group for group, found in self.stored if found in wanted}
 
     def remove(self, written: Sequence[tuple[str, str, bytes]], cancel: Cancel) -> Sequence[Removal]:
         outcomes = []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.jobs.migrate_memory import MemorySource, Try, numbered
+from tests.jobs.small_disk import grow, small_disk
 
 from opsctl.jobs import migrate
 from opsctl.jobs.migrate_flow import Channel, Crew, Flight
@@ -19,6 +20,8 @@ from opsctl.model.migrate import Limits
 from opsctl.spine import runfiles
 from opsctl.spine.ledger import Ledger
 from opsctl.spine.ledger_file import DiskFull, disk_full
+
+__all__ = ["small_disk"]
 
 
 @pytest.fixture
@@ -88,6 +91,18 @@ def test_a_full_disk_ends_the_run_and_says_how_to_go_on(work: Try, place: str, m
     assert caught.value.info.next.endswith("opsctl migrate resume first")
     assert migrate.run(work.run()).outcome == "complete"
     work.whole()
+
+
+@pytest.mark.parametrize("full", ["ledger", "folder"])
+def test_a_disk_that_is_full_indeed_loses_nothing(tmp_path: Path, small_disk: Path, full: str) -> None:
+    work = Try(tmp_path, MemorySource(numbered(8_000)), limits=Limits(batch=100))
+    m = work.run(**{full: small_disk / "it"})
+    with pytest.raises(DiskFull) as caught:
+        migrate.run(m)
+    assert caught.value.exit_code is ExitCode.FAILED
+    grow(small_disk, "50m")
+    assert migrate.run(m, delete=True).outcome == "finished"
+    assert (len(work.sink.stored), work.source.values) == (8_000, {})
 
 
 def test_a_reporter_that_raises_leaves_no_thread_behind(work: Try) -> None:

@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.jobs.small_disk import small_disk
 
 from opsctl.model.errors import ExitCode, OpsError
 from opsctl.model.migrate import Entry, State
 from opsctl.spine.ledger import Ledger, Peek, Row
 from opsctl.spine.ledger_file import DiskFull, LedgerBusy, LedgerDamaged
+
+__all__ = ["small_disk"]
 
 
 def rows(count: int, *, state: State = State.SEEN, source: bytes = b"s", day: str = "20250101") -> list[Row]:
@@ -156,18 +159,6 @@ def test_what_was_committed_outlives_kill_9(tmp_path: Path) -> None:
         assert len(found) == (last + 1) * 50
         assert {row.state for row in found.values()} == {State.VERIFIED}
         ledger.close()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode:
-        pytest.skip("no file system can be mounted here (needs root)")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
 
 
 def test_a_full_disk_is_said_and_what_was_committed_is_there(small_disk: Path) -> None:
