@@ -126,7 +126,7 @@ def test_only_the_playbooks_own_runs_are_finished_and_not_before_their_time(
     mine: dict[str, Any] = {"migration": "dragonfly-to-weaviate"}
     none = opsctl.do(job, **mine)
     assert none.error is not None and none.error.code == "no-run" and not opsctl.typed
-    run_folder(tmp_path, "20260102T000000-first0", ended=now - timedelta(days=2))
+    run_folder(tmp_path, "20260102T000000-first0", ended=now - timedelta(days=1, hours=12))
     early = opsctl.do(job, after=7 * 86400.0, **mine)
     assert early.exit_code is ExitCode.GATE and early.error is not None and "5 d" in early.error.what
     assert not opsctl.typed, "nothing is deleted before"

@@ -89,7 +89,7 @@ def test_a_folder_with_somebody_elses_data_is_refused_and_so_is_a_side_that_was_
     store.droplet.sh(f"rm {FOLDER}/strange")
 
 
-@pytest.mark.parametrize(("number", "line"), [(signal.SIGINT, "stopped"), (signal.SIGINT, "written  "), (9, "stopped")])
+@pytest.mark.parametrize(("number", "line"), [(signal.SIGINT, "compose.yml written"), (signal.SIGKILL, "stopped")])
 def test_cut_short_anywhere_and_called_again(store: Project, number: int, line: str) -> None:
     before, words = content(store), MOVE if "docker" in mounted(store) else BACK
     place = mounted(store)

@@ -76,8 +76,8 @@ def _called(order: Order, *words: str) -> tuple[dict[str, Any], Done | None]:
     if code is ExitCode.DONE:
         return droplets[0].get("result") or {}, None
     fallback = {"code": "failed", "what": f"opsctl {' '.join(words[:2])} ended with {int(code)}"}
-    known = {key: (error or fallback).get(key) for key in ("code", "what", "why", "next", "path", "line")}
-    info = ErrorInfo(**{key: value for key, value in known.items() if value is not None})
+    code_, what, why, next_ = (str((error or fallback).get(key) or "") for key in ("code", "what", "why", "next"))
+    info = ErrorInfo(code_, what, why, next_)
     return {}, Done(Outcome.FAILED, info.what, info, code)
 
 
@@ -86,19 +86,21 @@ def _migrated(order: Order, *words: str) -> Done:
     if wrong is not None:
         return wrong
     if preview := result.get("preview"):
-        return _previewed(preview)
+        return _previewed(preview, tuple(order.get("switch") or ()))
     counts = (result.get("receipt") or {}).get("counts") or {}
     said = [f"{counts[key]} {key}" for key in ("verified", "unchanged", "quarantined", "removed") if counts.get(key)]
-    moved = any(counts.get(key) for key in ("verified", "removed")) or words[0] == "rollback"
+    sent = tuple(order.get("switch") or ())
+    said += [f"{', '.join(sent)} sent there"] if sent else []
+    moved = any(counts.get(key) for key in ("verified", "removed")) or words[0] == "rollback" or bool(sent)
     return Done(Outcome.CHANGED if moved else Outcome.UNCHANGED, ", ".join(said) or "nothing to do")
 
 
-def _previewed(preview: Mapping[str, Any]) -> Done:
+def _previewed(preview: Mapping[str, Any], sent: tuple[str, ...]) -> Done:
     records, bytes_ = int(preview.get("records") or 0), int(preview.get("bytes") or 0)
     same = int(preview.get("unchanged") or 0)
     text = f"{records} records, {show_size(bytes_)}" + (f", {same} of them unchanged" if same else "")
-    left = records - same
-    return Done(Outcome.CHANGED if left > 0 else Outcome.UNCHANGED, text, plan=(f"copy and verify: {text}",))
+    plan = (f"copy and verify: {text}", *([f"send {', '.join(sent)} there"] if sent else []))
+    return Done(Outcome.CHANGED if records > same or sent else Outcome.UNCHANGED, text, plan=plan)
 
 
 def _migrate(name: str) -> Perform:
