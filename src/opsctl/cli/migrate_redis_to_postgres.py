@@ -14,10 +14,8 @@ if TYPE_CHECKING:
     from opsctl.jobs.table_rows import TableRows
     from opsctl.jobs.tables import Wanted
     from opsctl.model.cancel import Cancel
-    from opsctl.model.migrate import Record
+    from opsctl.model.migrate import Record, Sink, Source
     from opsctl.model.table import InferredTable
-    from opsctl.stores.postgres_sink import PostgresSink
-    from opsctl.stores.redis_source import RedisSource
 
 NAME = "redis-to-postgres"
 
@@ -89,10 +87,10 @@ class _Sides:
     def __init__(self, from_: str, to: str, match: str, wanted: Wanted, shared: Shared, sample: int) -> None:
         self._from, self._to, self._match, self._wanted = from_, to, match, wanted
         self._shared, self._sample = shared, sample
-        self._source: RedisSource
+        self._source: Source
         self._table: InferredTable
 
-    def source(self, stores: Stores) -> RedisSource:
+    def source(self, stores: Stores) -> Source:
         """The server that the hashes come from."""
         from opsctl.cli.stores import redis_source
 
@@ -111,7 +109,7 @@ class _Sides:
         self._table = infer(self._some(), self._wanted, live, ours=ours)
         return TableRows(self._table)
 
-    def sink(self, stores: Stores) -> PostgresSink:
+    def sink(self, stores: Stores) -> Sink:
         """The table that they go into."""
         from opsctl.cli.stores import postgres_sink
 
