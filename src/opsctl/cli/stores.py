@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from opsctl.model.search import SearchStore
     from opsctl.model.secret import Secret
     from opsctl.model.store import Target
+    from opsctl.stores.json_file import JsonFile
     from opsctl.stores.postgres_memory import PostgresMemory
     from opsctl.stores.postgres_sink import PostgresSink
     from opsctl.stores.qdrant_folder import QdrantFolder
     from opsctl.stores.qdrant_sink import QdrantSink
     from opsctl.stores.qdrant_source import QdrantSource
     from opsctl.stores.redis_read import Reading
+    from opsctl.stores.redis_sink import RedisSink
     from opsctl.stores.redis_source import RedisSource
     from opsctl.stores.weaviate_collections import WeaviateCollections
     from opsctl.stores.weaviate_sink import WeaviateSink
@@ -57,6 +59,34 @@ def redis_source(target: Target, match: str = "*", reading: Reading | None = Non
     from opsctl.stores.redis_source import RedisSource
 
     return RedisSource(target, match, reading)
+
+
+def redis_reading(*, most: int) -> Reading:
+    """Every type of key is read, with its dump; `most` in bytes a value."""
+    from opsctl.stores.redis_read import Reading
+
+    return Reading(most=most, whole=True)
+
+
+def redis_sink(target: Target, *, keep: bool = False) -> RedisSink:
+    """A Redis, Valkey, Dragonfly or a managed one; `keep`: what is there with another content is refused."""
+    from opsctl.stores.redis_sink import RedisSink
+
+    return RedisSink(target, keep=keep)
+
+
+def redis_beginning(text: str) -> str:
+    """A glob of Redis for a text as it is."""
+    from opsctl.stores.redis_walk import literal
+
+    return literal(text)
+
+
+def json_file(target: Target, session: str = "", *, missing_ok: bool = False) -> JsonFile:
+    """A file of sessions, or of the state of one."""
+    from opsctl.stores.json_file import JsonFile
+
+    return JsonFile(target, session, missing_ok=missing_ok)
 
 
 def postgres_sink(target: Target, shape: TableShape) -> PostgresSink:

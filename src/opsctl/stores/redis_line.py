@@ -79,7 +79,7 @@ def broken(error: BaseException) -> bool:
     if isinstance(error, redis.AuthenticationError | redis.AuthorizationError) or certificate(error):
         return False
     if isinstance(error, redis.ResponseError):
-        return str(error).startswith(("LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY "))
+        return isinstance(error, redis.MasterDownError | redis.TryAgainError) or str(error).startswith("BUSY ")
     return isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError)
 
 

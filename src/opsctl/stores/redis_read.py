@@ -26,14 +26,14 @@ class Go:
     others: list[tuple[bytes, float | None, str]] = field(default_factory=list)
     size: int = 0
 
-    def commands(self, *, whole: bool) -> list[Command]:
+    def commands(self, *, dumps: bool) -> list[Command]:
         """What reads them."""
         commands: list[Command] = []
         if self.strings:
             commands.append(("MGET", *(key for key, _ in self.strings)))
         if self.others:
             letters = "".join(letter for _, _, letter in self.others)
-            commands.append(("EVAL", READ, len(self.others), *(key for key, *_ in self.others), letters, int(whole)))
+            commands.append(("EVAL", READ, len(self.others), *(key for key, *_ in self.others), letters, int(dumps)))
         return commands
 
 
@@ -47,11 +47,17 @@ class Page:
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read, and what is too large. `most` in bytes a value. `whole`: every type, with its dump."""
+    """What is read, and what is too large. `most` in bytes a value. `whole`: every type, with its dump if `dumps`."""
 
     most: int = 10_000_000
     elements: int = 100_000
     whole: bool = False
+    dumps: bool = True
+
+    @property
+    def dumped(self) -> bool:
+        """Whether the server's own form is read, too."""
+        return self.whole and self.dumps
 
     def outline(self, keys: Sequence[bytes]) -> Command:
         """What asks what these keys are."""
@@ -113,7 +119,7 @@ class Reading:
         found = {record.key: record for record in page.faults}
         moved: list[bytes] = []
         for go in page.goes:
-            records, again = self.records(go, line.ask(go.commands(whole=self.whole)))
+            records, again = self.records(go, line.ask(go.commands(dumps=self.dumped)))
             found |= {record.key: record for record in records}
             moved += again
         if moved and tries:
@@ -121,7 +127,7 @@ class Reading:
         return found
 
     def _record(self, key: bytes, kind: Kind, ttl: float | None, parts: list[bytes]) -> Record:
-        dump = parts.pop() if self.whole else b""
+        dump = parts.pop() if self.dumped else b""
         size = sum(map(len, parts))
         if size > self.most:
             return self._too_large(key, kind, ttl, size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from opsctl.model.cancel import Cancel
@@ -11,12 +12,10 @@ from opsctl.model.migrate import Described, Estimate, Record, Removal
 from opsctl.model.redis_value import Held, from_json, held, to_json
 from opsctl.model.store import Target
 from opsctl.stores.redis_info import keys as keys_in
-from opsctl.stores.redis_line import Command, Line, in_goes
 from opsctl.stores.redis_link import RedisLink
 from opsctl.stores.redis_read import Reading
-from opsctl.stores.redis_scripts import REMOVE
 from opsctl.stores.redis_walk import Walk
-from opsctl.stores.redis_write import restored
+from opsctl.stores.redis_write import removed, restored
 
 _SAMPLE = 10  # pages of keys that an estimate looks at
 
@@ -37,7 +36,8 @@ class RedisSource:
         """Which server it is. Raises UnreachableError, ConfigError."""
         server = self._link.server(cancel)
         target = self._target
-        return Described(server.product, server.version, target.shown, target.identity, server.notes)
+        notes = tuple(f"{target.shown}: {each}" for each in server.notes)
+        return Described(server.product, server.version, target.shown, target.identity, notes)
 
     def estimate(self, cancel: Cancel) -> Estimate:
         """The number of keys; by a sample, where only some are meant."""
@@ -71,25 +71,9 @@ class RedisSource:
         return [found.get(key) for key in keys]
 
     def remove(self, seen: Sequence[tuple[bytes, bytes]], cancel: Cancel) -> Sequence[Removal]:
-        """Delete what still has its digest. The server compares each key with what was read just now, and deletes it
-        in the same go: whatever a client writes in between makes it another one."""
-
-        def work(line: Line) -> list[Removal]:
-            now = self._reading.read(line, [key for key, _ in seen])
-            commands: list[Command] = []
-            outcomes: list[Removal | None] = []
-            for key, digest in seen:
-                record = now.get(key)
-                if record is None or record.fault or record.digest != digest:
-                    outcomes.append(Removal.GONE if record is None else Removal.CHANGED)
-                    continue
-                value = held(record)
-                commands.append(("EVAL", REMOVE, 1, key, value.kind, *value.parts))
-                outcomes.append(None)
-            answers = iter(in_goes(line, commands))
-            return [each or _removal(next(answers)) for each in outcomes]
-
-        return self._link.run(work, cancel)
+        """Delete what still has its digest: compared and deleted by the server in one go."""
+        reading = replace(self._reading, dumps=False)
+        return self._link.run(lambda line: removed(line, reading, seen), cancel)
 
     def dump(self, record: Record) -> Mapping[str, Any]:
         """As `Source.dump`; TTLs as the millisecond they end."""
@@ -104,9 +88,3 @@ class RedisSource:
     def close(self) -> None:
         """End all connections."""
         self._link.close()
-
-
-def _removal(answer: Any) -> Removal:
-    if isinstance(answer, Exception):
-        raise answer
-    return Removal(answer.decode())

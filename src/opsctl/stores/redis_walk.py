@@ -50,7 +50,7 @@ class Walk:
         goes = self._goes[1:]
         if self._goes:
             go = self._goes[0]
-            records, moved = self._reading.records(go, answers[: len(go.commands(whole=self._reading.whole))])
+            records, moved = self._reading.records(go, answers[: len(go.commands(dumps=self._reading.dumped))])
             found += records
             found += self._reading.read(line, moved).values()
         if not goes:
@@ -91,7 +91,7 @@ class Walk:
     def _send(self, line: Line) -> None:
         commands: list[Command] = []
         if self._goes:
-            commands += self._goes[0].commands(whole=self._reading.whole)
+            commands += self._goes[0].commands(dumps=self._reading.dumped)
         if len(self._goes) < 2:
             if self._keys:
                 commands.append(self._reading.outline(self._keys))

@@ -6,12 +6,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from opsctl.model.redis_value import Held
+from opsctl.model.migrate import Removal
+from opsctl.model.redis_value import Held, held
 from opsctl.stores.redis_line import Command, Line, in_goes
 from opsctl.stores.redis_read import Reading
-from opsctl.stores.redis_scripts import PUT
+from opsctl.stores.redis_scripts import PUT, REMOVE
 
-_COMPARE = Reading(most=1 << 30, elements=1 << 20, whole=True)
+_COMPARE = Reading(most=1 << 30, elements=1 << 20, whole=True, dumps=False)
 
 
 def put(mode: str, key: bytes, value: Held) -> Command:
@@ -24,6 +25,30 @@ def restore(key: bytes, value: Held, *, replace: bool) -> Command:
     words: list[Any] = ["RESTORE", key, value.ends or 0, value.dump]
     words += ["REPLACE"] if replace else []
     return (*words, "ABSTTL") if value.ends else tuple(words)
+
+
+def removed(line: Line, reading: Reading, seen: Sequence[tuple[bytes, bytes]]) -> list[Removal]:
+    """Delete keys that still have their digest. The server compares each with what was read just now, and deletes it
+    in the same go: whatever a client writes in between makes it another one."""
+    now = reading.read(line, [key for key, _ in seen])
+    commands: list[Command] = []
+    outcomes: list[Removal | None] = []
+    for key, digest in seen:
+        record = now.get(key)
+        if record is None or record.fault or record.digest != digest:
+            outcomes.append(Removal.GONE if record is None else Removal.CHANGED)
+            continue
+        value = held(record)
+        commands.append(("EVAL", REMOVE, 1, key, value.kind, *value.parts))
+        outcomes.append(None)
+    answers = iter(in_goes(line, commands))
+    return [each or _removal(next(answers)) for each in outcomes]
+
+
+def _removal(answer: Any) -> Removal:
+    if isinstance(answer, Exception):
+        raise answer
+    return Removal(answer.decode())
 
 
 def restored(line: Line, pairs: Sequence[tuple[bytes, Held]]) -> list[str]:
