@@ -17,6 +17,7 @@ from opsctl.cloud.evidence import HttpEvidence
 from opsctl.jobs.validate import Terms, judge, validate
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, StepFailed, UnreachableError
+from opsctl.model.measures import Measure, Question
 from opsctl.model.ports import Host
 from opsctl.model.probing import Samples, Series
 from opsctl.model.secret import Secret
@@ -24,6 +25,13 @@ from opsctl.model.stack import Probe
 from opsctl.sandbox import langsmith
 
 KEY = "lsv2_pt_test"
+
+
+class NoStores:
+    """For probes that ask no store."""
+
+    def measure(self, question: Question, *, cancel: Cancel, timeout: float) -> Mapping[str, Measure]:
+        raise AssertionError(question)
 
 
 def probe(**more: Any) -> Probe:
@@ -104,7 +112,7 @@ def traces(url: str, **more: Any) -> Probe:
 def ask(wanted: Probe, terms: Terms | None = None) -> Any:
     # Metrics and traces are asked from here: no droplet has a part in it.
     nobody = cast("Host", None)
-    return validate(nobody, HttpEvidence(), [wanted], terms or Terms(), cancel=Cancel()).probes[0]
+    return validate(nobody, HttpEvidence(), NoStores(), [wanted], terms or Terms(), cancel=Cancel()).probes[0]
 
 
 def test_traces_are_new_or_not() -> None:

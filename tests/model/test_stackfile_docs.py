@@ -51,7 +51,8 @@ def test_the_example_is_a_stack(tmp_path: Path) -> None:
 
 
 def test_the_compose_example_is_read_too() -> None:
-    given = read_yaml(BLOCKS[1], "docker-compose.yml").data["services"]["postgres"]["x-opsctl"]
+    example = next(each for each in BLOCKS if "x-opsctl" in each)
+    given = read_yaml(example, "docker-compose.yml").data["services"]["postgres"]["x-opsctl"]
     service = ComposeService("postgres", "x", False, {}, {}, (), 0, "", (), given)
     merged = merge(read_stack("version: 1", Path("/x/opsctl.yaml"), environ={}), {"postgres": service})
     assert merged.services["postgres"].memory == 85_000_000

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from opsctl.model.cloud import Cloud
     from opsctl.model.deploy import Deployer
     from opsctl.model.droplet_app import Packer
+    from opsctl.model.measures import Gauges
     from opsctl.model.memory_facts import MemoryReader
     from opsctl.model.operate import Operator
     from opsctl.model.ports import Host, Shell
@@ -49,6 +50,7 @@ class Session:
     engine: Operator
     cancel: Cancel
     cloud_of: Callable[[Droplet], Cloud]
+    gauges: Gauges
 
     @property
     def cloud(self) -> Cloud:
@@ -88,6 +90,12 @@ class Session:
         from opsctl.hosts.packer import LocalPacker
 
         return LocalPacker()
+
+    def packer_with(self, more: tuple[str, ...]) -> Packer:
+        """The same, with these distributions besides."""
+        from opsctl.hosts.packer import LocalPacker
+
+        return LocalPacker(more)
 
     @property
     def knock(self) -> Callable[[Cancel], bool]:
@@ -198,8 +206,10 @@ class Context:
     @contextmanager
     def session(self, droplet: Droplet) -> Iterator[Session]:
         """Everything a job needs on one droplet; the connection ends with the block."""
+        from opsctl.cli.gauges import StoreGauges
         from opsctl.docker.engine import DockerEngine
         from opsctl.hosts import connect, reading
+        from opsctl.stores.probes import measure
 
         asks = self._on_terminal
         host = connect(
@@ -207,10 +217,13 @@ class Context:
             confirm_host_key=self._confirm_host_key if asks else None,
             ask_passphrase=self._ask_passphrase if asks else None,
         )
+        gauges = StoreGauges(self, measure)
         try:
             reads = reading(host)
-            yield Session(droplet, self.stack, host, reads, DockerEngine(reads, droplet), self.cancel, self.cloud)
+            engine = DockerEngine(reads, droplet)
+            yield Session(droplet, self.stack.on(droplet), host, reads, engine, self.cancel, self.cloud, gauges)
         finally:
+            gauges.close()
             host.close()
 
     def cloud_token(self, droplet: Droplet) -> Secret:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import typer
 
@@ -19,11 +22,14 @@ from opsctl.jobs.call import STATE_DIR, Call
 from opsctl.jobs.playbook import Setting
 from opsctl.jobs.playbook_place import Place
 from opsctl.jobs.recover_link import Link, Means
-from opsctl.model.errors import ConfigError
+from opsctl.model.cancel import Cancel
+from opsctl.model.errors import ConfigError, ExitCode
 from opsctl.model.events import Event
 from opsctl.model.ports import Reporter
 from opsctl.model.secret import Secret
 from opsctl.render.progress import Progress, Silent, progress
+
+_STOPS = 60.0  # s; a migration drains what is under way
 
 
 class Stage:
@@ -140,6 +146,7 @@ def place_of(context: Context, session: Session, reporter: Reporter) -> Place:
         why=session.why,
         deployer=session.deployer,
         evidence=session.evidence,
+        gauges=session.gauges,
         knock=session.knock,
         reveal=lambda name: _reveal(context, name),
         cloud=lambda: session.cloud,
@@ -147,7 +154,37 @@ def place_of(context: Context, session: Session, reporter: Reporter) -> Place:
         make_call=make_call,
         rescue=rescue,
         patiently=lambda attempt: patiently(context, session, reporter, attempt),
+        command=lambda words, cancel: run_opsctl(context, words, cancel),
     )
+
+
+def run_opsctl(context: Context, words: Sequence[str], cancel: Cancel) -> tuple[ExitCode, Mapping[str, Any]]:
+    """Run a command of opsctl to its end, on the same stack file; its exit code and its document.
+
+    Raises Interrupted when the token is done: the command has been asked to stop then, and has stopped.
+    """
+    where = ["--stack", context.stack.path] if context.stack.path else []
+    argv = [sys.executable, "-m", "opsctl", *words, *where, "--json"]
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(argv, text=True, **pipes) as process:
+        asked_to_stop = False
+        while True:
+            try:
+                out, _ = process.communicate(timeout=_STOPS if asked_to_stop else 0.2)
+                break
+            except subprocess.TimeoutExpired:
+                if asked_to_stop:
+                    process.kill()
+                elif cancel.done:
+                    process.terminate()
+                    asked_to_stop = True
+    cancel.check(f"opsctl {' '.join(words[:2])}")
+    try:
+        document: Mapping[str, Any] = json.loads(out)
+    except ValueError:
+        document = {}
+    known = {int(code) for code in ExitCode}
+    return ExitCode(process.returncode) if process.returncode in known else ExitCode.FAILED, document
 
 
 def _ask(context: Context, stage: Stage, text: str, *, as_json: bool) -> bool | None:

@@ -18,12 +18,25 @@ from opsctl.model.secret import Redactor
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+@dataclass(frozen=True)
+class GoingOn:
+    """What `migrate resume`, `finish`, `rollback` and `replay` call the command of a past run for."""
+
+    run_id: str
+    action: str  # run, finish, rollback or replay
+    yes: bool = False
+    as_json: bool = False
+    verbose: int = 0
+    argv: tuple[str, ...] = ()  # how the run is called from now on
+
+
 @dataclass
 class Process:
     """Handed to every command as typer's `ctx.obj`."""
 
     argv: tuple[str, ...]
     asking: bool = False  # a question is on the screen, and nothing else is under way
+    going_on: GoingOn | None = None
     cancel: Cancel = field(default_factory=Cancel)
     redact: Redactor = field(default_factory=Redactor)
 

@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,6 +31,7 @@ NameOption = Annotated[
     str | None,
     typer.Option("--name", metavar="NAME", help="Which sandbox; else $OPSCTL_STACK's, or the only one there is."),
 ]
+SandboxStack = Literal["app", "vector"]
 KindOption = Annotated[
     str, typer.Option("--kind", metavar="KIND", help="container, vm, or auto: the one that works here.")
 ]
@@ -48,12 +49,16 @@ def up(
     kind: KindOption = "auto",
     count: Annotated[int | None, typer.Option("--count", min=1, help="Several droplets: NAME-1, NAME-2, …")] = None,
     memory: Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Of each droplet; 2GiB.")] = None,
+    stack: Annotated[
+        SandboxStack | None,
+        typer.Option("--stack", help="vector: a droplet with Weaviate beside it, NAME-vector; else the agents alone."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Leave a sandbox running; builds what it needs at the first time, mends what is broken."""
     process: Process = ctx.obj
     size = _size(memory)
-    found = fleet.up(name, None if kind == "auto" else kind, count, size, _progress, process.cancel)
+    found = fleet.up(name, None if kind == "auto" else kind, count, size, _progress, process.cancel, stack=stack)
     code = _show("sandbox.up", found, as_json)
     if not as_json:
         typer.echo(f"\nexport OPSCTL_STACK={found[0].stack_file}")

@@ -37,7 +37,7 @@ def validate(
     Exit 7 when one does not pass.
 
     A probe is an HTTP call, a command on the droplet, metrics that arrive in
-    the cloud, or traces that do. With --fresh it proves that they arrive
+    the cloud, traces that do, or a store's own figures. With --fresh it proves that they arrive
     now: samples and runs from before do not count.
     """
     context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose)
@@ -52,7 +52,7 @@ def validate(
 
         wanted = chosen(session.stack, probes or [])
         terms = Terms(max(seconds, 90.0 if fresh and within == "0s" else 0.0), fresh)
-        found = ask(session.host, session.evidence, wanted, terms, cancel=session.cancel)
+        found = ask(session.host, session.evidence, session.gauges, wanted, terms, cancel=session.cancel)
         if found.passed:
             return DropletResult(session.droplet.name, found)
         failed = [each.name for each in found.probes if not each.passed]

@@ -36,13 +36,19 @@ Files = dict[str, bytes]
 
 
 class LocalPacker:
-    """Implements Packer with this installation, whatever kind it is: a wheel, an editable one, or a checkout."""
+    """Implements Packer with this installation, whatever kind it is: a wheel, an editable one, or a checkout.
+
+    `more`: distributions to carry besides, for what only runs there now and then.
+    """
+
+    def __init__(self, more: tuple[str, ...] = ()) -> None:
+        self._more = more
 
     def pack(self, target: Target, *, cancel: Cancel) -> Bundle:
         """As Packer.pack."""
         files: Files = dict(own_files())
         packages: dict[str, str] = {}
-        for name in required(PACKAGES):
+        for name in required((*PACKAGES, *self._more)):
             found = metadata.distribution(name)
             packages[name] = found.version
             if pure(found) or wheels.is_here(target):

@@ -10,10 +10,12 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.engine import Engine, StackFacts
 from opsctl.model.errors import OpsError
 from opsctl.model.result import DropletResult
+from opsctl.model.secret import Secret
 from opsctl.model.stack import Droplet, Gate, Origin, Redundant, Service, Stack
 from opsctl.model.stackfile import merge
 from opsctl.model.stackfile_problem import dotted
 from opsctl.model.stackfile_vars import LazySecrets
+from opsctl.model.store_url import WAY_KEYS
 
 Plain = str | int | float | bool | None | list[str]
 MASK = "•••"
@@ -140,8 +142,10 @@ def _gate(stack: Stack, at: tuple[str, ...], gate: Gate) -> Iterator[ConfigValue
         yield _of(stack, (*at, "gate", item.name), list(value) if isinstance(value, tuple) else value)
 
 
-def _secrets(stack: Stack, at: tuple[str, ...], secrets: Mapping[str, object]) -> Iterator[ConfigValue]:
+def _secrets(stack: Stack, at: tuple[str, ...], secrets: Mapping[str, Secret]) -> Iterator[ConfigValue]:
     for name in secrets:
         described = secrets.describe(name) if isinstance(secrets, LazySecrets) else ""
         shown = described if described.startswith("${") else MASK
+        if at[0] == "stores" and name in WAY_KEYS:
+            shown = secrets[name].reveal()
         yield _of(stack, (*at, name), shown)

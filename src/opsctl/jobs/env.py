@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from opsctl.jobs.call import Call, carry_out
@@ -48,6 +48,17 @@ def set_value(call: Call, name: str, value: Secret, where: Where) -> DropletResu
 def unset(call: Call, name: str, where: Where) -> DropletResult[EnvChanged]:
     """Take one variable away. Raises UsageError where no env file has it."""
     return _edit(call, where, name, lambda text: without(text, name), must=True)
+
+
+def set_several(call: Call, values: Mapping[str, Secret | None], where: Where) -> DropletResult[EnvChanged]:
+    """Set variables of one file in one go; those that are None are taken away."""
+
+    def edit(text: str) -> str:
+        for name, value in values.items():
+            text = without(text, name) if value is None else with_value(text, name, value.reveal())
+        return text
+
+    return _edit(call, where, ", ".join(values), edit)
 
 
 def _edit(

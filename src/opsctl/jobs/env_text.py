@@ -46,6 +46,25 @@ def quoted(value: str) -> str:
     return f'"{inner}"'
 
 
+def value_of(text: str, name: str) -> str | None:
+    """The value of a variable as compose reads it, references to others left as they are; None where it is not set."""
+    lines = text.split("\n")
+    spans = [(span, match) for span, match in _assignments(lines) if match["name"] == name]
+    if not spans:
+        return None
+    (begin, end), match = spans[-1]
+    value = "\n".join([match["value"], *lines[begin + 1 : end]]).rstrip()
+    quote = value[:1]
+    if quote == "'":
+        return value[1:].partition("'")[0]
+    if quote == '"':
+        inner = re.match(r'"((?:\\.|[^"\\])*)', value, re.DOTALL)
+        return re.sub(
+            r"\\(.)", lambda found: {"n": "\n"}.get(found[1], found[1]), inner[1] if inner else "", flags=re.DOTALL
+        )
+    return re.split(r"\s#", value, maxsplit=1)[0].rstrip()
+
+
 def with_value(text: str, name: str, value: str) -> str:
     """The text with one variable set: in its old place, else at the end; double lines of it go."""
     lines = text.split("\n")

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from opsctl.jobs.host_facts import APP, CONFIG, FOLDER, LINK, REPLAY, as_root
+from opsctl.model.cancel import Cancel
 from opsctl.model.droplet_app import Bundle, Target
 from opsctl.model.errors import StepFailed
 from opsctl.model.events import Outcome
 from opsctl.model.plan import Action
-from opsctl.model.ports import Completed
+from opsctl.model.ports import Completed, Script, Shell
 from opsctl.model.stackfile_droplet import SECRETS, DropletFiles
 from opsctl.model.units import show_size
 from opsctl.spine import hold
@@ -194,18 +195,30 @@ def handlers(bundle: Bundle | None, target: Target | None, files: DropletFiles |
 
 def _put_app(batch: Batch, bundle: Bundle, target: Target) -> None:
     (step,) = batch.steps
-    data, part = bundle.archive(), f"{APP}/.{bundle.name}.part"
-    must(batch.shell.run(as_root(_BEGIN, part), cancel=batch.cancel, timeout=30), f"{APP} cannot be written")
+
+    def told(what: str) -> None:
+        batch.board.waiting(step, what)
+
+    unpack = carry_over(batch.shell, bundle, target, folder=APP, told=told, cancel=batch.cancel)
+    must(batch.change(unpack, timeout=_BOUND), "opsctl could not be unpacked and started there")
+    batch.done(step, Outcome.CHANGED, f"{bundle.files} files, {show_size(bundle.size)}")
+
+
+def carry_over(
+    shell: Shell, bundle: Bundle, target: Target, *, folder: str, told: Callable[[str], None], cancel: Cancel
+) -> Script:
+    """Bring the archive there; the script that unpacks it into `folder` and starts it once. Raises StepFailed."""
+    data, part = bundle.archive(), f"{folder}/.{bundle.name}.part"
+    must(shell.run(as_root(_BEGIN, part), cancel=cancel, timeout=30), f"{folder} cannot be written")
     for at in range(0, len(data), _PIECE):
-        batch.board.waiting(step, f"{show_size(at)} of {show_size(len(data))} carried over")
+        told(f"{show_size(at)} of {show_size(len(data))} carried over")
         piece = as_root(_APPEND, part, stdin=data[at : at + _PIECE])
-        must(batch.shell.run(piece, cancel=batch.cancel, timeout=_BOUND), "opsctl could not be carried over")
-    batch.board.waiting(step, "unpacking")
+        must(shell.run(piece, cancel=cancel, timeout=_BOUND), "opsctl could not be carried over")
+    told("unpacking")
     version = f"{target.version[0]}.{target.version[1]}"
     replay = (_ASSETS / "replay.sh").read_text(encoding="utf-8")
-    words = (APP, bundle.name, target.python, version, digest(data), part, replay, hold.READ)
-    must(batch.change(as_root(_UNPACK, *words), timeout=_BOUND), "opsctl could not be unpacked and started there")
-    batch.done(step, Outcome.CHANGED, f"{bundle.files} files, {show_size(bundle.size)}")
+    words = (folder, bundle.name, target.python, version, digest(data), part, replay, hold.READ)
+    return as_root(_UNPACK, *words)
 
 
 def _activate(batch: Batch, files: DropletFiles) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from opsctl.jobs.playbook_commands import COMMAND_JOBS
 from opsctl.jobs.playbook_place import Done, Job, Jobs, Order, Perform, Place, from_changed
 from opsctl.model.deploy import Deployed
 from opsctl.model.errors import ErrorInfo, ExitCode
@@ -149,7 +150,7 @@ def _validate(order: Order) -> Done:
     fresh = order.get("fresh", False)
     terms = Terms(order.get("within", 90.0 if fresh else 0.0), fresh)
     wanted = chosen(place.stack, order.get("probes", ()))
-    found = validate(place.host, place.evidence, wanted, terms, cancel=place.cancel)
+    found = validate(place.host, place.evidence, place.gauges, wanted, terms, cancel=place.cancel)
     failed = [each for each in found.probes if not each.passed]
     if not failed:
         return Done(Outcome.UNCHANGED, "; ".join(f"{each.name}: {each.said}" for each in found.probes))
@@ -339,5 +340,5 @@ _ALL = (
     _job("memory report", "Where the memory goes.", _memory, changes=False),
 )
 
-JOBS: Jobs = {job.spec.name: job for job in _ALL}
+JOBS: Jobs = {job.spec.name: job for job in (*_ALL, *COMMAND_JOBS)}
 SPECS: Mapping[str, JobSpec] = {name: job.spec for name, job in JOBS.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from opsctl.model.deploy import Deployer
 from opsctl.model.engine import StackFacts
 from opsctl.model.errors import ErrorInfo, ExitCode, Interrupted
 from opsctl.model.events import Outcome
+from opsctl.model.measures import Gauges
 from opsctl.model.memory_facts import MemoryReader
 from opsctl.model.operate import DropletFacts, Operator
 from opsctl.model.playbook import Check, JobSpec
@@ -42,6 +43,7 @@ class Place:
     why: WhyReader
     deployer: Deployer
     evidence: Evidence
+    gauges: Gauges
     knock: Callable[[Cancel], bool]
     reveal: Callable[[str], Secret]  # the secret in a variable of the environment; raises ConfigError without
     cloud: Callable[[], Cloud]
@@ -49,6 +51,7 @@ class Place:
     make_call: Callable[[str, str, bool], Call]  # run id, the command that goes on with it, dry run
     rescue: Callable[[str, str, bool], Means]  # what `recover` works with: run id, command, dry run
     patiently: Callable[[Callable[[], Any]], Any]  # with --wait: again as soon as a held lease is free
+    command: Callable[[Sequence[str], Cancel], tuple[ExitCode, Mapping[str, Any]]]  # runs opsctl; its document
 
     def facts(self) -> DropletFacts:
         """What is there now. Raises OpsError."""

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from time import monotonic
 
+from opsctl.jobs.validate_store import ask_store
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, DeadlineExceeded, OpsError, UnreachableError, UsageError
+from opsctl.model.measures import Gauges
 from opsctl.model.ports import Host, Script
 from opsctl.model.probing import Evidence, ProbeResult, Samples, Validation
 from opsctl.model.secret import Secret
@@ -47,7 +49,9 @@ def chosen(stack: Stack, names: Sequence[str]) -> tuple[Probe, ...]:
     return tuple(stack.probes[name] for name in dict.fromkeys(names or stack.probes))
 
 
-def validate(host: Host, evidence: Evidence, probes: Sequence[Probe], terms: Terms, *, cancel: Cancel) -> Validation:
+def validate(
+    host: Host, evidence: Evidence, gauges: Gauges, probes: Sequence[Probe], terms: Terms, *, cancel: Cancel
+) -> Validation:
     """Ask side by side; what does not pass is asked again until `within` is over.
 
     A probe that cannot be asked has not passed, and says why. Raises Interrupted.
@@ -60,7 +64,7 @@ def validate(host: Host, evidence: Evidence, probes: Sequence[Probe], terms: Ter
     while True:
         left = [each for each in probes if each.name not in passed]
         with ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe") as pool:
-            for result in pool.map(lambda each: _one(host, evidence, each, terms, since, cancel), left):
+            for result in pool.map(lambda each: _one(host, evidence, gauges, each, terms, since, cancel), left):
                 found[result.name] = replace(result, seconds=round(monotonic() - began, 3))
                 if result.passed:
                     passed[result.name] = found[result.name]
@@ -71,7 +75,13 @@ def validate(host: Host, evidence: Evidence, probes: Sequence[Probe], terms: Ter
 
 
 def _one(
-    host: Host, evidence: Evidence, probe: Probe, terms: Terms, since: dict[str, float], cancel: Cancel
+    host: Host,
+    evidence: Evidence,
+    gauges: Gauges,
+    probe: Probe,
+    terms: Terms,
+    since: dict[str, float],
+    cancel: Cancel,
 ) -> ProbeResult:
     try:
         match probe.kind:
@@ -83,6 +93,8 @@ def _one(
                 return _metrics(evidence, probe, terms, since, cancel)
             case "traces":
                 return _traces(evidence, probe, terms, since, cancel)
+            case "store":
+                return ask_store(gauges, probe, cancel)
     except (UnreachableError, ConfigError, DeadlineExceeded) as error:
         cancel.check(f"probe {probe.name}")
         return _not(probe, f"{error.info.what}: {error.info.why}" if error.info.why else error.info.what)

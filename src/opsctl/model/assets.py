@@ -1,11 +1,11 @@
-"""Finds playbooks and SQL: in the stack's folder, in the installed package, in a checkout."""
+"""Finds playbooks, SQL and collections: in the stack's folder, in the installed package, in a checkout."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["playbooks", "sql"]
+Kind = Literal["playbooks", "sql", "collections"]
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 

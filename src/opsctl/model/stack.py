@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from opsctl.model.secret import Secret
@@ -73,6 +73,7 @@ class Droplet:
     socket: str | None = None  # None is auto
     provider: Mapping[str, str | int] = field(default_factory=dict)
     boot: Literal["replay", "docker"] = "docker"
+    services: tuple[str, ...] = ()  # of the stack's those that are here; empty: all that no other droplet names
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Probe:
     """One check with a pass criterion. Seconds for the times; `texts` are resolved when one is asked for."""
 
     name: str
-    kind: Literal["http", "command", "metrics", "traces"]
+    kind: Literal["http", "command", "metrics", "traces", "store"]
     texts: Mapping[str, Secret]  # http, metrics or traces; url, user, token
     command: tuple[str, ...] = ()
     status: int | None = None
@@ -96,6 +97,11 @@ class Probe:
     gap: float | None = None
     over: float = 600.0
     within: float = 10.0
+    store: str = ""  # one of the stack's stores, and of which kind it is
+    store_kind: str = ""
+    collection: str = ""  # "" is all of them
+    expect: Mapping[str, float] = field(default_factory=dict)  # measure → bound, in the unit of `model/measures.py`
+    explicit: bool = False  # the bounds are the stack file's own
 
     def text(self, key: str) -> str:
         """One of the texts, "" without it; never for what is shown. Raises ConfigError for a variable not set."""
@@ -115,3 +121,13 @@ class Stack:
     alerts: Mapping[str, Secret] = field(default_factory=dict)
     probes: Mapping[str, Probe] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)  # "services.postgres.phase" → where it stands
+
+    def on(self, droplet: Droplet) -> Stack:
+        """The stack as it is on one droplet: with the services that belong there."""
+        elsewhere = {name for each in self.droplets.values() if each.name != droplet.name for name in each.services}
+        own = {
+            name: each
+            for name, each in self.services.items()
+            if (name in droplet.services if droplet.services else name not in elsewhere)
+        }
+        return self if len(own) == len(self.services) else replace(self, services=own)

@@ -6,9 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from opsctl.model.measures import bounds
 from opsctl.model.secret import Secret
 from opsctl.model.stack import Droplet, Gate, Probe, Redundant, Service, Then
-from opsctl.model.stackfile_schema import DropletEntry, GateEntry, ProbeEntry, RedundantEntry, ServiceEntry, ThenEntry
+from opsctl.model.stackfile_schema import (
+    DropletEntry,
+    GateEntry,
+    ProbeEntry,
+    RedundantEntry,
+    ServiceEntry,
+    StoreEntry,
+    ThenEntry,
+)
 
 
 def droplet(name: str, entry: DropletEntry, folder: Path) -> Droplet:
@@ -31,6 +40,7 @@ def droplet(name: str, entry: DropletEntry, folder: Path) -> Droplet:
         socket=None if entry.docker.socket == "auto" else entry.docker.socket,
         provider=provider,
         boot=entry.boot,
+        services=tuple(entry.services),
     )
 
 
@@ -72,9 +82,22 @@ def redundant(entry: RedundantEntry) -> Redundant:
     return Redundant(entry.reason, entry.since)
 
 
-def probe(name: str, entry: ProbeEntry, texts: Mapping[str, Secret]) -> Probe:
-    """A probe; the schema has made sure that there is exactly one kind."""
-    kinds: tuple[Literal["http", "command", "metrics", "traces"], ...] = ("http", "command", "metrics", "traces")
+def store_kind(entry: StoreEntry) -> str:
+    """Which kind of store it is; the schema has made sure that there is exactly one."""
+    kinds = (("postgres", "postgres"), ("redis", "redis"), ("weaviate", "weaviate"), ("qdrant", "qdrant"))
+    return next((kind for kind, key in kinds if getattr(entry, key) is not None), "json")
+
+
+def probe(name: str, entry: ProbeEntry, texts: Mapping[str, Secret], stores: Mapping[str, StoreEntry]) -> Probe:
+    """A probe; there is exactly one kind, and its store is one of the stack's: that has been checked."""
+    kinds: tuple[Literal["http", "command", "metrics", "traces", "store"], ...] = (
+        "http",
+        "command",
+        "metrics",
+        "traces",
+        "store",
+    )
+    asked = store_kind(stores[entry.store]) if entry.store else ""
     return Probe(
         name=name,
         kind=next(kind for kind in kinds if getattr(entry, kind) is not None),
@@ -85,4 +108,9 @@ def probe(name: str, entry: ProbeEntry, texts: Mapping[str, Secret]) -> Probe:
         gap=entry.gap,
         over=entry.over,
         within=entry.within,
+        store=entry.store or "",
+        store_kind=asked,
+        collection=entry.collection or "",
+        expect=bounds(asked, entry.expect) if entry.store else {},
+        explicit=bool(entry.expect),
     )

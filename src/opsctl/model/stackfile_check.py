@@ -13,8 +13,9 @@ from opsctl.model.stackfile_problem import Path, Problem, nearest
 
 M = TypeVar("M", bound=BaseModel)
 
-# Which model stands at which place; "*" is a name of the user's, or a position in a list.
-_MODELS: Mapping[tuple[str, ...], type[schema.Entry]] = {
+Models = Mapping[tuple[str, ...], type[schema.Entry]]
+"""Which model stands at which place; "*" is a name of the user's, or a position in a list."""
+_MODELS: Models = {
     (): schema.StackFile,
     ("droplets", "*"): schema.DropletEntry,
     ("droplets", "*", "docker"): schema.DockerEntry,
@@ -44,32 +45,38 @@ _EXPECTED = {
 
 
 def validate(
-    model: type[M], data: object, *, file: str, prefix: Path = (), line: Callable[[Path], int]
+    model: type[M],
+    data: object,
+    *,
+    file: str,
+    prefix: Path = (),
+    line: Callable[[Path], int],
+    models: Models = _MODELS,
 ) -> tuple[M | None, list[Problem]]:
     """The model, or everything that is wrong with the data. `prefix` is where the data stands in the stack."""
     try:
         return model.model_validate(data), []
     except ValidationError as error:
-        return None, [_problem(each, file, prefix, line) for each in error.errors(include_url=False)]
+        return None, [_problem(each, file, prefix, line, models) for each in error.errors(include_url=False)]
 
 
-def keys_at(path: Path) -> tuple[str, ...]:
+def keys_at(path: Path, models: Models = _MODELS) -> tuple[str, ...]:
     """The keys that may stand in the mapping at a path; empty where the names are the user's."""
-    for shape, model in _MODELS.items():
+    for shape, model in models.items():
         if len(shape) == len(path) and all(want in ("*", got) for want, got in zip(shape, path, strict=True)):
             return tuple(info.alias or name for name, info in model.model_fields.items())
     return ()
 
 
-def _problem(error: Any, file: str, prefix: Path, line: Callable[[Path], int]) -> Problem:
+def _problem(error: Any, file: str, prefix: Path, line: Callable[[Path], int], models: Models) -> Problem:
     # pydantic puts [key] and names of types into the way to a value; a person looks for neither.
     path = (*prefix, *_user_path(error["loc"]))
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        known = keys_at(path[:-1])
+        known = keys_at(path[:-1], models)
         return Problem(file, path, line(path), "unknown key", _one_of(known), nearest(str(path[-1]), known))
     if kind == "missing":
-        return Problem(file, path, line(path), "missing", _description(path))
+        return Problem(file, path, line(path), "missing", _description(path, models))
     given = error.get("input")
     if kind == "literal_error":
         words = re.findall(r"'([^']*)'|(\d+)", context.get("expected", ""))
@@ -96,8 +103,8 @@ def _one_of(words: tuple[str, ...]) -> str:
     return f"one of {', '.join(words)}" if len(words) > 1 else "".join(words)
 
 
-def _description(path: Path) -> str:
-    for shape, model in _MODELS.items():
+def _description(path: Path, models: Models) -> str:
+    for shape, model in models.items():
         above = path[:-1]
         if len(shape) == len(above) and all(want in ("*", got) for want, got in zip(shape, above, strict=True)):
             return (model.model_fields[str(path[-1])].description or "").rstrip(".")

@@ -49,6 +49,8 @@ def for_droplet(stack: Stack, droplet: Droplet, environ: Mapping[str, str]) -> D
     data: Any = yaml.load(path.read_text(encoding="utf-8-sig")) if path else {"version": 1, "droplets": {}}
     making = _Making(_variables(data, path, environ), path.parent.resolve() if path else None)
     _droplets(data, droplet)
+    _services(data, stack, droplet)
+    making.ways(data.get("stores"), droplet.name)
     for part in _SECRET_PARTS:
         if data.get(part) is not None:
             data[part] = making.secret(data[part], (part,))
@@ -93,6 +95,13 @@ def _droplets(data: Any, droplet: Droplet) -> None:
     data["droplets"] = {name_of(droplet.name): entry}
 
 
+def _services(data: Any, stack: Stack, droplet: Droplet) -> None:
+    """Without the services that are on other droplets."""
+    gone = set(stack.services) - set(stack.on(droplet).services)
+    if gone:
+        data["services"] = {name: each for name, each in data["services"].items() if name not in gone}
+
+
 @dataclass
 class _Making:
     """What is collected on the way."""
@@ -122,6 +131,16 @@ class _Making:
         name = "OPSCTL_" + re.sub(r"\W+", "_", "_".join(way)).upper()
         self.secrets[name] = Secret(plain)
         return f"${{{name}}}"
+
+    def ways(self, stores: Any, droplet: str) -> None:
+        """The stores that lead through this droplet do so still, by the name it has there; others cannot."""
+        for name in list(stores or {}):
+            via = stores[name].get("via") if isinstance(stores[name], dict) else None
+            if via == droplet:
+                stores[name]["via"] = name_of(droplet)
+            elif via is not None:
+                self.notes.append(f"stores.{name} is left out: it leads through {via}, which only this machine reaches")
+                del stores[name]
 
     def named(self, value: Any) -> None:
         """The variables that stand anywhere else, with the values they have here."""

@@ -11,14 +11,16 @@ from typing import Any
 from opsctl import __version__
 from opsctl.model import assets, stackfile_build
 from opsctl.model.errors import ConfigError
+from opsctl.model.measures import MEASURES, problems
 from opsctl.model.secret import Secret
 from opsctl.model.stack import Origin, Stack
 from opsctl.model.stackfile_check import validate
 from opsctl.model.stackfile_problem import Path as Way
 from opsctl.model.stackfile_problem import Problem, config_error, dotted, nearest, shown_path
-from opsctl.model.stackfile_schema import StackFile
+from opsctl.model.stackfile_schema import ProbeEntry, StackFile
 from opsctl.model.stackfile_vars import LazySecrets, VariableError, Variables, parse_env_file, split
 from opsctl.model.stackfile_yaml import Document, read_yaml
+from opsctl.model.store_url import WAY_KEYS
 
 VARIABLE = "OPSCTL_STACK"
 NAME = "opsctl.yaml"
@@ -91,6 +93,7 @@ def read_stack(text: str, path: Path, *, environ: Mapping[str, str], learn: Lear
     if entry is None:
         raise config_error(document.problems)
     _check(entry, document, path.parent)
+    _check_ways(entry, document)
     if document.problems:
         raise config_error(document.problems)
     return _stack(entry, document, path, variables, learn)
@@ -161,6 +164,40 @@ def _check(entry: StackFile, document: Document, folder: Path) -> None:
                     nearest=nearest(step.sql, assets.names("sql", folder)),
                 )
 
+    for name, probe in entry.probes.items():
+        if probe.store is not None:
+            _check_store_probe(name, probe, entry, document)
+
+
+def _check_store_probe(name: str, probe: ProbeEntry, entry: StackFile, document: Document) -> None:
+    way: Way = ("probes", name)
+    store = entry.stores.get(probe.store or "")
+    if store is None:
+        known = ", ".join(entry.stores) or "one under `stores:`"
+        meant = nearest(probe.store or "", entry.stores)
+        document.problem((*way, "store"), f"no store {probe.store}", expected=known, nearest=meant)
+        return
+    kind = stackfile_build.store_kind(store)
+    if not MEASURES.get(kind):
+        able = ", ".join(each for each, measures in MEASURES.items() if measures)
+        document.problem((*way, "store"), f"{kind} has no measures", expected=f"a store of {able}")
+        return
+    for measure, what, names in problems(kind, probe.expect):
+        document.problem(
+            (*way, "expect", measure), what, expected=", ".join(names), nearest=nearest(measure, names) if names else ""
+        )
+
+
+def _check_ways(entry: StackFile, document: Document) -> None:
+    for name, store in entry.stores.items():
+        if store.via is not None and store.via not in entry.droplets:
+            document.problem(
+                ("stores", name, "via"),
+                f"no droplet {store.via}",
+                expected=f"one of {', '.join(entry.droplets)}" if entry.droplets else "a droplet of this file",
+                nearest=nearest(store.via, tuple(entry.droplets)),
+            )
+
 
 def _check_requires(document: Document) -> None:
     """Alone and first: a file for another opsctl has keys that this one cannot judge."""
@@ -198,9 +235,10 @@ def _stack(entry: StackFile, document: Document, path: Path, variables: Variable
         services={name: stackfile_build.service(name, each) for name, each in entry.services.items()},
         redundant={name: stackfile_build.redundant(each) for name, each in entry.redundant.items()},
         fallback=tuple(dict.fromkeys(entry.fallback)),
-        stores={name: LazySecrets(_given(each), resolver.under("stores", name)) for name, each in entry.stores.items()},
+        stores={name: LazySecrets(_given(each), _store(resolver, name)) for name, each in entry.stores.items()},
         probes={
-            name: stackfile_build.probe(name, each, _texts(each, resolver, name)) for name, each in entry.probes.items()
+            name: stackfile_build.probe(name, each, _texts(each, resolver, name), entry.stores)
+            for name, each in entry.probes.items()
         },
         alerts=LazySecrets(_given(entry.alerts), resolver.under("alerts")),
         origins={dotted(way): Origin(path.name, line) for way, line in document.lines.items() if way},
@@ -208,7 +246,14 @@ def _stack(entry: StackFile, document: Document, path: Path, variables: Variable
 
 
 def _given(entry: Any) -> dict[str, str]:
-    return {key: str(value) for key, value in entry.model_dump(by_alias=True).items() if value is not None}
+    given = {key: value for key, value in entry.model_dump(by_alias=True).items() if value is not None}
+    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in given.items()}
+
+
+def _store(resolver: _Resolver, name: str) -> Callable[[str, str], Secret]:
+    """A store's texts; a way that leads there is no secret."""
+    masked, plain = resolver.under("stores", name), resolver.under("stores", name, masked=False)
+    return lambda key, text: (plain if key in (*WAY_KEYS, "json") else masked)(key, text)
 
 
 def _texts(probe: Any, resolver: _Resolver, name: str) -> LazySecrets:

@@ -12,6 +12,7 @@ from opsctl.model.stackfile_types import (
     Address,
     Argv,
     DropletPaths,
+    FixedPort,
     Http,
     Phase,
     Port,
@@ -111,6 +112,9 @@ class DropletEntry(Entry):
     docker: DockerEntry = Field(default_factory=DockerEntry, description="How to reach the engine.")
     provider: ProviderEntry = Field(default_factory=ProviderEntry, description="Where it is rented.")
     boot: Literal["replay", "docker"] = Field(default="docker", description="Who starts the stack after a boot.")
+    services: list[ServiceName] = Field(
+        default_factory=list, description="Which of `services` are here; without, all that no other droplet names."
+    )
 
 
 class GateEntry(Entry):
@@ -199,12 +203,23 @@ class StoreEntry(Entry):
     qdrant: Text | None = Field(default=None, description="A Qdrant URL.")
     json_file: Text | None = Field(default=None, alias="json", description="A JSON file's path.")
     api_key: Text | None = Field(default=None, description="The key for a store that wants one.")
+    via: DropletName | None = Field(
+        default=None, description="The droplet whose SSH connection leads there; the URL is as that droplet sees it."
+    )
+    grpc_port: FixedPort | None = Field(default=None, description="weaviate: its gRPC port; without, 50051.")
+    plaintext: bool | None = Field(
+        default=None, description="Whether it may be reached without TLS over a network; without, it is refused."
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> StoreEntry:
         kinds = ("postgres", "redis", "weaviate", "qdrant", "json_file")
         if sum(getattr(self, kind) is not None for kind in kinds) != 1:
             raise ValueError("not one kind of store; exactly one of postgres, redis, weaviate, qdrant and json")
+        if self.grpc_port is not None and self.weaviate is None:
+            raise ValueError("`grpc_port` means nothing here; it goes with weaviate")
+        if self.json_file is not None and (self.via is not None or self.plaintext is not None):
+            raise ValueError("`via` and `plaintext` mean nothing for a file; they go with a URL")
         return self
 
 
@@ -217,7 +232,7 @@ class AlertsEntry(Entry):
 
 
 class ProbeEntry(Entry):
-    """One check with a pass criterion: exactly one of http, command, metrics and traces."""
+    """One check with a pass criterion: exactly one of http, command, metrics, traces and store."""
 
     http: Text | None = Field(
         default=None, description='":8000/health" as the droplet sees it, or a whole URL as seen from here.'
@@ -228,7 +243,14 @@ class ProbeEntry(Entry):
         default=None, description='A PromQL selector, like up{job="agents"}: every series it names must be alive.'
     )
     traces: Text | None = Field(default=None, description="A LangSmith project that must have a new run.")
-    url: Text | None = Field(default=None, description="metrics, traces: the API's address.")
+    store: Text | None = Field(default=None, description="One of `stores`, whose own figures are asked for.")
+    expect: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="store: a bound for each measure; without, the usual ones of its kind."
+    )
+    collection: Text | None = Field(default=None, description="store: which collection; without, all of them.")
+    url: Text | None = Field(
+        default=None, description="metrics, traces: the API's address; store: that of its own /metrics."
+    )
     user: Text | None = Field(default=None, description="metrics: the user of Grafana Cloud's API, a number.")
     token: Text | None = Field(default=None, description="metrics, traces: the key; write it as ${NAME}.")
     newer: Seconds = Field(default=120.0, description="metrics, traces: how old the newest one may be.")
@@ -236,10 +258,12 @@ class ProbeEntry(Entry):
     over: Seconds = Field(default=600.0, description="metrics: how far back a gap is looked for.")
     within: Seconds = Field(default=10.0, description="How long one answer may take.")
 
-    KINDS: ClassVar[tuple[str, ...]] = ("http", "command", "metrics", "traces")
+    KINDS: ClassVar[tuple[str, ...]] = ("http", "command", "metrics", "traces", "store")
     _BELONGS: ClassVar[dict[str, tuple[str, ...]]] = {
         "status": ("http",),
-        "url": ("metrics", "traces"),
+        "url": ("metrics", "traces", "store"),
+        "expect": ("store",),
+        "collection": ("store",),
         "user": ("metrics",),
         "token": ("metrics", "traces"),
         "newer": ("metrics", "traces"),
@@ -252,7 +276,7 @@ class ProbeEntry(Entry):
         given = [kind for kind in self.KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
             has = " and ".join(given) if given else "none of them"
-            raise ValueError(f"has {has}; exactly one of http, command, metrics and traces")
+            raise ValueError(f"has {has}; exactly one of http, command, metrics, traces and store")
         for key, kinds in self._BELONGS.items():
             if key in self.model_fields_set and given[0] not in kinds:
                 raise ValueError(f"`{key}` means nothing for {given[0]}; it goes with {' and '.join(kinds)}")

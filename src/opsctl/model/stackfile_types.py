@@ -86,6 +86,7 @@ def _http(value: str) -> str:
 Whole = BeforeValidator(_whole)
 Phase = Annotated[int, Whole, Field(ge=1, le=99), _or_variable({"type": "integer", "minimum": 1, "maximum": 99})]
 Port = Annotated[int, Whole, Field(ge=1, le=65535), _or_variable({"type": "integer", "minimum": 1, "maximum": 65535})]
+FixedPort = Annotated[int, Whole, Field(ge=1, le=65535)]  # where no variable is resolved
 Status = Annotated[int, Whole, Field(ge=100, le=599), _or_variable({"type": "integer", "minimum": 100, "maximum": 599})]
 Switch = Annotated[bool, _or_variable({"type": "boolean"})]
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema({"type": ["string", "integer"], "examples": ["270MB"]})]

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import OpsError, UsageError
-from opsctl.sandbox import breakage, breakage_record, cloud, observability
+from opsctl.sandbox import breakage, breakage_record, cloud, observability, vector
 from opsctl.sandbox.breakage_faults import Options
 from opsctl.sandbox.breakage_record import Broken
 from opsctl.sandbox.kinds import Condition, Kind, PortTaken, Power, Progress, Seen, Spec
@@ -52,22 +52,26 @@ def up(
     memory: int | None,
     progress: Progress,
     cancel: Cancel,
+    *,
+    stack: str | None = None,
 ) -> list[DropletStatus]:
     """Leave a sandbox running, whatever was there before; what runs already is left alone.
 
-    `kind` None takes the one that works here and says why. Raises UsageError where a sandbox of that name is of
-    another kind, ConfigError where none can run, OpsError.
+    `kind` None takes the one that works here and says why; `stack` is app or vector, None what it is. Raises
+    UsageError where a sandbox of that name is of another kind, ConfigError where none can run, OpsError.
     """
     with _held(name, progress, cancel):
         there = load(name)
         if there is not None:
             _check_same(there, kind, memory)
         chosen = kind_named(there.kind) if there is not None else choose(kind, progress)
+        sandbox = plan(name, chosen.name, count, memory or DEFAULT_MEMORY, there, stack)
+        program = vector.ready(progress, cancel) if sandbox.vector is not None else None
         chosen.prepare(progress, cancel)
-        sandbox = plan(name, chosen.name, count, memory or DEFAULT_MEMORY, there)
         save(sandbox)
         specs = _each(sandbox.droplets, lambda spec: _up_one(chosen, spec, progress, cancel))
         sandbox = _with_cloud(replace(sandbox, droplets=tuple(specs)), cancel)
+        _install(sandbox, program, progress, cancel)
         _observe_again(sandbox, progress, cancel)
         return [_status(sandbox, spec, chosen) for spec in sandbox.droplets]
 
@@ -78,6 +82,11 @@ def _with_cloud(sandbox: Sandbox, cancel: Cancel) -> Sandbox:
     sandbox = replace(sandbox, cloud_port=port)
     save(sandbox)
     return sandbox
+
+
+def _install(sandbox: Sandbox, program: Path | None, progress: Progress, cancel: Cancel) -> None:
+    if sandbox.vector is not None and program is not None:
+        vector.install(ssh_argv(sandbox, sandbox.vector), program, progress, cancel)
 
 
 def _up_one(kind: Kind, spec: Spec, progress: Progress, cancel: Cancel) -> Spec:
@@ -135,6 +144,7 @@ def reset(name: str, progress: Progress, cancel: Cancel) -> list[DropletStatus]:
     with _held(name, progress, cancel):
         sandbox = get(name)
         kind = kind_named(sandbox.kind)
+        program = vector.ready(progress, cancel) if sandbox.vector is not None else None
         kind.prepare(progress, cancel)
         cloud.forget(sandbox.folder)
         memory = sandbox.memory
@@ -148,6 +158,7 @@ def reset(name: str, progress: Progress, cancel: Cancel) -> list[DropletStatus]:
 
         _each(sandbox.droplets, renew)
         sandbox = _with_cloud(sandbox, cancel)
+        _install(sandbox, program, progress, cancel)
         _observe_again(sandbox, progress, cancel)
         return [_status(sandbox, spec, kind) for spec in sandbox.droplets]
 

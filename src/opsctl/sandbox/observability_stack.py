@@ -34,4 +34,6 @@ def with_receiver(text: str, receiver: Receiver | None) -> str:
         return text
     told = text.replace("version: 1\n", f"version: 1\nenv_file: [{ENV_FILE}]\n", 1)
     told = told.replace("\nredundant:", f"{_ALLOY}\nredundant:", 1)
-    return told + _PROBES.format(metrics=receiver.metrics, traces=receiver.traces)
+    probes = _PROBES.format(metrics=receiver.metrics, traces=receiver.traces)
+    head = "\nprobes:\n"
+    return told.replace(head, probes, 1) if head in told else told + probes

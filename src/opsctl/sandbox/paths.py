@@ -16,6 +16,11 @@ def cache_dir() -> Path:
     return _folder("OPSCTL_SANDBOX_CACHE", "XDG_CACHE_HOME", "~/.cache")
 
 
+def tools_dir() -> Path:
+    """Programs that are built from source once, beside the sandboxes' cache."""
+    return (Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "opsctl" / "tools").absolute()
+
+
 def state_dir() -> Path:
     """Running sandboxes, a folder each: $OPSCTL_SANDBOX_STATE, else below $XDG_STATE_HOME."""
     return _folder("OPSCTL_SANDBOX_STATE", "XDG_STATE_HOME", "~/.local/state")

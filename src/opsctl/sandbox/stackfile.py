@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from opsctl.sandbox import vector as vector_stack
 from opsctl.sandbox.cloud_shapes import droplet_id
 from opsctl.sandbox.kinds import Spec
 
@@ -67,21 +68,41 @@ redundant:
   oauth2-proxy: it guards nothing but Prometheus
   since: 2026-01-10
 """
+# On a droplet of its own, whose `services` names it.
+_WEAVIATE = """
+  weaviate: {phase: 1, memory: 300MB, gate: {http: ":8080/v1/.well-known/ready"}}
+"""
+_STORES = """
+stores:
+  memory: {{redis: "redis://redis:6379", via: {app}}}
+  fallback: {{postgres: "postgresql://devtools:only-in-the-sandbox@postgres:5432/devtools", via: {app}}}
+  vectors: {{weaviate: "http://127.0.0.1:8080", grpc_port: 50051, via: {vector}}}
+
+probes:
+  memory-answers: {{store: memory}}
+"""
 
 
-def text(folder: Path, specs: Sequence[Spec], *, emulated: bool = False, cloud_port: int = 0) -> str:
+def text(
+    folder: Path, specs: Sequence[Spec], *, emulated: bool = False, cloud_port: int = 0, vector: Spec | None = None
+) -> str:
     """The stack file for the droplets of one sandbox, whose keys are in `folder`.
 
     Where the droplets may be emulated, gates wait five times as long as they do by default. With a `cloud_port` they
-    are rented from the stand-in there.
+    are rented from the stand-in there. `vector` is the one with Weaviate, if there is one.
     """
-    droplets = "".join(_droplet(folder, spec, cloud_port) for spec in specs)
+    droplets = "".join(_droplet(folder, spec, cloud_port, vector=spec == vector) for spec in specs)
     services = _SERVICES.format(schema=SCHEMA)
+    if vector is not None:
+        services = services.replace("\nredundant:", f"{_WEAVIATE}\nredundant:", 1)
+        services += _STORES.format(app=specs[0].name, vector=vector.name)
     return _HEAD + droplets + (services.replace("gate: {", "gate: {within: 300s, ") if emulated else services)
 
 
-def _droplet(folder: Path, spec: Spec, cloud_port: int) -> str:
-    text = _DROPLET.format(name=spec.name, port=spec.port, folder=folder, compose=COMPOSE)
+def _droplet(folder: Path, spec: Spec, cloud_port: int, *, vector: bool) -> str:
+    compose = vector_stack.COMPOSE if vector else COMPOSE
+    text = _DROPLET.format(name=spec.name, port=spec.port, folder=folder, compose=compose)
+    text += "    services: [weaviate]\n" if vector else ""
     rented = _PROVIDER.format(number=droplet_id(spec.name), port=cloud_port, folder=folder)
     return text + (rented if cloud_port else "")
 

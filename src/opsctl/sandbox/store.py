@@ -16,6 +16,7 @@ from opsctl.sandbox.observability_stack import with_receiver
 from opsctl.sandbox.paths import sandbox_dir, state_dir
 
 DEFAULT_MEMORY = 2 * 1024**3
+APP, VECTOR = "app", "vector"  # which stacks: the agents alone, or a droplet with Weaviate beside them
 _MOST = 16
 
 
@@ -28,11 +29,17 @@ class Sandbox:
     memory: int
     droplets: tuple[Spec, ...]
     cloud_port: int = 0  # 0: the provider's API was never started
+    stack: str = APP
 
     @property
     def folder(self) -> Path:
         """Keys, known hosts, stack file, and a folder a droplet."""
         return sandbox_dir(self.name)
+
+    @property
+    def vector(self) -> Spec | None:
+        """The droplet of the vector stack; None without one."""
+        return next((spec for spec in self.droplets if spec.name == _vector(self.name)), None)
 
     @property
     def stack_file(self) -> Path:
@@ -66,7 +73,8 @@ def load(name: str) -> Sandbox | None:
         specs = tuple(
             _spec(folder, each["name"], each["port"], each.get("memory", said["memory"])) for each in said["droplets"]
         )
-        return Sandbox(said["name"], said["kind"], said["memory"], specs, said.get("cloud_port", 0))
+        port, stack = said.get("cloud_port", 0), said.get("stack", APP)
+        return Sandbox(said["name"], said["kind"], said["memory"], specs, port, stack)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
@@ -85,11 +93,18 @@ def _spec(folder: Path, name: str, port: int, memory: int) -> Spec:
     return Spec(name, own, port, memory, login.public, host.private, host.public)
 
 
-def plan(name: str, kind: str, count: int | None, memory: int, there: Sandbox | None) -> Sandbox:
+def _vector(name: str) -> str:
+    return f"{name}-vector"
+
+
+def plan(
+    name: str, kind: str, count: int | None, memory: int, there: Sandbox | None, stack: str | None = None
+) -> Sandbox:
     """The sandbox that is wanted: what is there, and the droplets that are missing."""
     folder = sandbox_dir(name)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    specs = list(there.droplets) if there is not None else []
+    extra = [there.vector] if there is not None and there.vector is not None else []
+    specs = [spec for spec in there.droplets if spec not in extra] if there is not None else []
     memory = there.memory if there is not None else memory
     wanted = max(count or 1, len(specs))
     if wanted > _MOST:
@@ -97,8 +112,12 @@ def plan(name: str, kind: str, count: int | None, memory: int, there: Sandbox | 
     while len(specs) < wanted:
         alone = count is None or count == 1
         droplet = name if alone else f"{name}-{len(specs) + 1}"
-        specs.append(_spec(folder, droplet, free_port({spec.port for spec in specs}), memory))
-    return Sandbox(name, kind, memory, tuple(specs), there.cloud_port if there is not None else 0)
+        specs.append(_spec(folder, droplet, free_port({spec.port for spec in (*specs, *extra)}), memory))
+    chosen = stack or (there.stack if there is not None else APP)
+    if chosen == VECTOR and not extra:
+        extra.append(_spec(folder, _vector(name), free_port({spec.port for spec in specs}), memory))
+    port = there.cloud_port if there is not None else 0
+    return Sandbox(name, kind, memory, (*specs, *extra), port, VECTOR if extra else APP)
 
 
 def save(sandbox: Sandbox) -> None:
@@ -109,12 +128,17 @@ def save(sandbox: Sandbox) -> None:
         "kind": sandbox.kind,
         "memory": sandbox.memory,
         "cloud_port": sandbox.cloud_port,
+        "stack": sandbox.stack,
         "droplets": [{"name": spec.name, "port": spec.port, "memory": spec.memory} for spec in sandbox.droplets],
     }
     write_private(sandbox.folder / "sandbox.json", json.dumps(said, indent=2) + "\n")
     write_private(sandbox.folder / "known_hosts", stackfile.known_hosts(sandbox.droplets))
     stack = stackfile.text(
-        sandbox.folder, sandbox.droplets, emulated=sandbox.kind == "vm", cloud_port=sandbox.cloud_port
+        sandbox.folder,
+        sandbox.droplets,
+        emulated=sandbox.kind == "vm",
+        cloud_port=sandbox.cloud_port,
+        vector=sandbox.vector,
     )
     write_private(sandbox.stack_file, with_receiver(stack, observability.load(sandbox.folder)))
 

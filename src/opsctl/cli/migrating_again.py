@@ -1,0 +1,36 @@
+"""A past run gone on with: its own command is called again, as it was called."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NoReturn
+
+import typer
+
+from opsctl.cli.migrating_options import parse_window
+from opsctl.cli.process import GoingOn, Process
+
+
+def pace_of(rate: float | None, window: str | None) -> tuple[str, ...]:
+    """The words for it. Raises UsageError for a window that is none."""
+    if window is not None:
+        parse_window(window)
+    return (*(("--rate", f"{rate:g}") if rate is not None else ()), *(("--window", window) if window else ()))
+
+
+def again(ctx: typer.Context, run: str, going_on: GoingOn, more: tuple[str, ...] = ()) -> NoReturn:
+    """Call the run's own command as it was called, in the folder in which it was, for another action.
+
+    Raises UsageError for a run that is unknown or works still, OpsError where its folder is gone.
+    """
+    from opsctl.cli.main import build
+    from opsctl.jobs.migration_runs import at_rest
+    from opsctl.spine.run_folder import find
+
+    process: Process = ctx.obj
+    record = at_rest(find(run), going_on.action)
+    argv = (*record.argv, *more)
+    process.going_on = replace(going_on, run_id=record.run_id, argv=argv)
+    app = build(argv)
+    code = app(args=list(argv), prog_name="opsctl", standalone_mode=False, obj=process)
+    raise typer.Exit(int(code or 0))

@@ -1,0 +1,234 @@
+"""Migrations that run on a droplet: begun from here, watched and steered from anywhere."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from opsctl.cli.context import Context, Session
+from opsctl.cli.output import finish as leave
+from opsctl.model.errors import ExitCode, Interrupted, UsageError
+from opsctl.model.migrate_shown import RunControlled, RunListing, RunShown
+from opsctl.model.result import CommandResult, DropletResult
+
+if TYPE_CHECKING:
+    from opsctl.cli.migrating_options import Shared
+    from opsctl.jobs.detached import There
+    from opsctl.model.migrate import Receipt
+
+_WITH_VALUE = ("--on", "--stack")
+_FLAGS = ("--detach", "--json", "--yes", "-y", "-v", "-vv", "--verbose")
+
+
+def send(context: Context, name: str, shared: Shared, memory: int) -> ExitCode:
+    """Begin a migration on a droplet; with --detach leave it there, else watch it until it ends.
+
+    Raises UsageError for options that do not go together, OpsError for a droplet that it does not fit on, StepFailed
+    with its last words when it did not begin.
+    """
+    _check(context, shared)
+    if shared.delete:
+        context.confirm(f"Delete at the source whatever the run on {shared.on} has verified?")
+    from opsctl.jobs import detached
+    from opsctl.model.stackfile_droplet import for_droplet, name_of
+
+    droplet = context.stack.droplets[shared.on]
+    with context.session(droplet) as session:
+        there = _prepared(session, name, memory, say=not shared.as_json)
+        run, stack = context.run_id, f"{detached.FOLDER}/{context.run_id}/opsctl.yaml"
+        words = [*_words(context.process.argv, shared.on, name_of(shared.on)), "--stack", stack, "--yes"]
+        files = for_droplet(context.stack, droplet, os.environ)
+        detached.start(session.host, run, words, memory=memory, files=files, cancel=context.cancel)
+        if not shared.as_json:
+            from opsctl.render.migrate_runs import print_begun
+
+            print_begun(run, shared.on, unit=detached.unit_of(run) if there.systemd else "", notes=files.notes)
+        if not shared.detach:
+            return watch(context, session, run, as_json=shared.as_json, name=f"migrate.{name}")
+        return _shown(context, session, run, as_json=shared.as_json, name=f"migrate.{name}")
+
+
+def _check(context: Context, shared: Shared) -> None:
+    if not shared.on:
+        raise UsageError("--detach: on which droplet?", next=f"{context.command_line} --on NAME")
+    if shared.dry_run:
+        raise UsageError("a dry run is made from here", next="leave --on out, or --dry-run")
+    for flag, via in (("--from-via", shared.from_via), ("--to-via", shared.to_via)):
+        if via not in ("", shared.on):
+            raise UsageError(
+                f"{flag} {via}: a run on {shared.on} does not reach {via}", next=f"{flag} {shared.on}, or without --on"
+            )
+
+
+def _words(argv: Sequence[str], on: str, there: str) -> Iterator[str]:
+    """What was typed, without what only means something here."""
+    skip = False
+    for word in argv:
+        if skip or word in _WITH_VALUE or word in _FLAGS:
+            skip = not skip and word in _WITH_VALUE
+            continue
+        if word.startswith(tuple(f"{each}=" for each in _WITH_VALUE)):
+            continue
+        yield there if word == on else word
+
+
+def _prepared(session: Session, name: str, memory: int, *, say: bool) -> There:
+    """The droplet with opsctl on it, if there is room for a run. Raises OpsError."""
+    from opsctl.cli.migration_kinds import EMBEDDING, MIGRATIONS
+    from opsctl.jobs import detached
+    from opsctl.jobs.host_facts import look
+    from opsctl.jobs.host_install import target_of
+
+    facts = look(session.reads, cancel=session.cancel)
+    target = target_of(facts, session.droplet.name)
+    packages = next((each.packages for each in MIGRATIONS if each.name == name), ())
+    more = tuple(each for each in packages if each not in EMBEDDING or _is_here(each))
+    bundle = session.packer_with(more).pack(target, cancel=session.cancel)
+    there = detached.look(session.reads, bundle.name, cancel=session.cancel)
+    detached.check_memory(there, memory, session.droplet.reserve, session.droplet.name)
+
+    def told(what: str) -> None:
+        if say:
+            sys.stderr.write(f"opsctl for {session.droplet.name}: {what}\n")
+
+    detached.install(session.host, bundle, target, there, told=told, cancel=session.cancel)
+    return there
+
+
+def _is_here(package: str) -> bool:
+    try:
+        importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+@contextmanager
+def on_droplet(context: Context) -> Iterator[Session]:
+    """The one droplet of `-d`."""
+    with context.session(context.one()) as session:
+        yield session
+
+
+def runs(context: Context, run: str | None, *, as_json: bool, name: str) -> ExitCode:
+    """`status -d DROPLET`."""
+    with on_droplet(context) as session:
+        return _shown(context, session, run, as_json=as_json, name=name)
+
+
+def _asked(session: Session, run: str | None) -> tuple[RunShown, ...]:
+    from opsctl.jobs.detached import ask
+    from opsctl.spine.run_folder import shown_of
+
+    words = ["migrate", "status", *([run] if run else [])]
+    result = ask(session.reads, words, session.droplet.name, cancel=session.cancel)
+    return tuple(_with_droplet(shown_of(each), session.droplet.name) for each in result["runs"])
+
+
+def _with_droplet(run: RunShown, droplet: str) -> RunShown:
+    from dataclasses import replace
+
+    return replace(run, next=tuple(f"{each} -d {droplet}" for each in run.next))
+
+
+def _shown(context: Context, session: Session, run: str | None, *, as_json: bool, name: str) -> ExitCode:
+    found = _asked(session, run)
+    result = CommandResult((DropletResult(session.droplet.name, RunListing(found)),))
+
+    def render(_: DropletResult[RunListing]) -> None:
+        from opsctl.render.migrate_runs import print_run, print_runs
+
+        if run is None:
+            print_runs(found)
+        else:
+            print_run(found[0], redact=context.redact)
+
+    return leave(name, result, as_json=as_json, render=render, run_id=run, redact=context.redact)
+
+
+def watch(context: Context, session: Session, run: str, *, as_json: bool, name: str) -> ExitCode:
+    """Follow a run on a droplet until it ends, and exit as it did. Raises Interrupted, and the run goes on."""
+    from opsctl.jobs.detached import follow
+    from opsctl.jobs.migration_runs import exit_code
+    from opsctl.render.migrate_progress import progress
+
+    (begun,) = _asked(session, run)
+    with progress(begun.action, as_json=as_json, redact=context.redact) as shown:
+        try:
+            for now in follow(session.reads, begun.run_id, cancel=context.cancel):
+                shown.report(now)
+        except Interrupted as error:
+            raise Interrupted(
+                "stopped watching; the run goes on",
+                signum=error.exit_code - 128,
+                next=f"opsctl migrate attach {begun.run_id} -d {session.droplet.name}",
+            ) from None
+    (ended,) = _asked(session, begun.run_id)
+    code = exit_code(ended)
+    result = CommandResult((DropletResult(session.droplet.name, RunListing((ended,)), None, code),))
+
+    def render(_: DropletResult[RunListing]) -> None:
+        from opsctl.render.migrate_runs import print_run
+
+        print_run(ended, redact=context.redact)
+
+    return leave(name, result, as_json=as_json, render=render, run_id=ended.run_id, redact=context.redact)
+
+
+def attach(context: Context, run: str, *, as_json: bool) -> ExitCode:
+    """`attach RUN -d DROPLET`."""
+    with on_droplet(context) as session:
+        return watch(context, session, run, as_json=as_json, name="migrate.attach")
+
+
+def receipt(context: Context, run: str) -> Receipt | None:
+    """`receipt RUN -d DROPLET`."""
+    with on_droplet(context) as session:
+        return _asked(session, run)[0].receipt
+
+
+def told(context: Context, run: str, *, as_json: bool) -> ExitCode:
+    """`pause RUN -d DROPLET`."""
+    from opsctl.jobs.detached import ask
+    from opsctl.spine.run_folder import made
+
+    with on_droplet(context) as session:
+        result = ask(session.host, ["migrate", "pause", run], session.droplet.name, cancel=context.cancel)
+        done = CommandResult((DropletResult(session.droplet.name, made(RunControlled, result)),))
+
+        def render(each: DropletResult[RunControlled]) -> None:
+            from opsctl.render.migrate_runs import print_controlled
+
+            assert each.result is not None
+            print_controlled(each.result, droplet=each.name)
+
+        return leave("migrate.pause", done, as_json=as_json, render=render, redact=context.redact)
+
+
+def again(context: Context, action: str, run: str, *, as_json: bool, more: tuple[str, ...] = ()) -> ExitCode:
+    """`resume`, `finish`, `rollback`, `replay` with `-d DROPLET`: begun there by itself, and watched from here."""
+    from opsctl.jobs import detached
+    from opsctl.jobs.migration_runs import WORKING
+
+    with on_droplet(context) as session:
+        (now,) = _asked(session, run)
+        if now.state in WORKING and action == "resume":
+            detached.ask(session.host, ["migrate", "resume", now.run_id], session.droplet.name, cancel=context.cancel)
+            return watch(context, session, now.run_id, as_json=as_json, name="migrate.resume")
+        if action in ("finish", "rollback"):
+            count = f" ({now.receipt.verified_total:,} records)" if now.receipt else ""
+            context.confirm(f"{action.capitalize()} {now.run_id} on {session.droplet.name}: {now.source}{count}?")
+        there = detached.look(session.reads, "", cancel=context.cancel)
+        words = ["migrate", action, now.run_id, *more, "--yes"]
+        memory = _limit(there, session.droplet.reserve)
+        detached.start(session.host, now.run_id, words, memory=memory, files=None, cancel=context.cancel)
+        return watch(context, session, now.run_id, as_json=as_json, name=f"migrate.{action}")
+
+
+def _limit(there: There, reserve: int) -> int:
+    """Bytes for what goes on: all that is free but the reserve, and never so little that it cannot begin."""
+    return max(there.available - reserve, 150_000_000)

@@ -1,0 +1,106 @@
+"""One record as a line of the export, one refused record as a line of the quarantine; and read back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from opsctl.model.migrate import Item, Record, Rejected, Source
+from opsctl.spine import runfiles
+
+_text = json.encoder.encode_basestring_ascii
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A line of the export. `item` is None where this run removed the record but an earlier one wrote its item."""
+
+    key: bytes
+    digest: bytes
+    dumped: Mapping[str, Any]
+    item: tuple[str, str, bytes] | None  # id, group, digest
+    day: str = ""
+
+
+def export_line(source: Source, record: Record, item: Item | None, day: str = "") -> bytes:
+    """The record as the source can restore it, and what is about to be written of it."""
+    key64 = binascii.b2a_base64(record.key, newline=False).decode()
+    wrote = ""
+    if item is not None:
+        # By hand, for it is done for every record: an encoder that is made anew costs more than all of this.
+        where = f'"id":{_text(item.id)},"group":{_text(item.group)},"item":"{item.digest.hex()}"'
+        wrote = f'{where},"day":{_text(day)},'
+    dumped = _encode(source.dump(record))
+    return f'{{"key64":"{key64}","digest":"{record.digest.hex()}",{wrote}"record":{dumped}}}'.encode()
+
+
+def exported(line: bytes) -> Exported:
+    """A line of the export read back."""
+    value = json.loads(line)
+    item = (value["id"], value["group"], bytes.fromhex(value["item"])) if "item" in value else None
+    key, digest = base64.b64decode(value["key64"]), bytes.fromhex(value["digest"])
+    return Exported(key, digest, value["record"], item, value.get("day", ""))
+
+
+def quarantine_line(rejected: Rejected, at: str, record: Record | None = None) -> bytes:
+    """Key (for people and exactly), reason and code."""
+    line: dict[str, Any] = {
+        "key": shown(rejected.key),
+        "key64": base64.b64encode(rejected.key).decode(),
+        "code": rejected.code,
+        "reason": rejected.reason,
+        "at": at,
+    }
+    if record is not None:
+        line |= {"kind": record.kind, "size": record.size}
+    return _encode(line).encode()
+
+
+def quarantined_keys(path: Path, size: int) -> Iterator[list[bytes]]:
+    """The keys of a quarantine file, each once, in batches; memory stays bounded."""
+    latest = runfiles.Latest()
+    try:
+        for begin, line in runfiles.read(path):
+            latest.add([(base64.b64decode(json.loads(line)["key64"]), begin)])
+        batch: list[bytes] = []
+        for line in latest.lines(path):
+            batch.append(base64.b64decode(json.loads(line)["key64"]))
+            if len(batch) >= size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+    finally:
+        latest.close()
+
+
+def shown(key: bytes) -> str:
+    """A key for people, at most 200 characters."""
+    text = key.decode("utf-8", "backslashreplace")
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def to_csv(export: Path, into: TextIO) -> int:
+    """The export as CSV: key, id, group, digests and the record as JSON; how many rows."""
+    rows = 0
+    writer = csv.writer(into)
+    writer.writerow(("key", "key64", "id", "group", "digest", "item_digest", "record"))
+    for row in _rows(line for _begin, line in runfiles.read(export)):
+        writer.writerow(row)
+        rows += 1
+    return rows
+
+
+def _rows(lines: Iterable[bytes]) -> Iterator[tuple[str, ...]]:
+    for line in lines:
+        value = exported(line)
+        identity, group, item = value.item or ("", "", b"")
+        key64 = base64.b64encode(value.key).decode()
+        yield (shown(value.key), key64, identity, group, value.digest.hex(), item.hex(), _encode(value.dumped))

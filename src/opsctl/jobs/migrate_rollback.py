@@ -1,0 +1,109 @@
+"""Takes a run back: the source gets what it misses from the run's export, then the sink gives up what the run wrote."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+
+from opsctl.jobs import migrate_receipt as receipts
+from opsctl.jobs.migrate_lines import Exported, exported
+from opsctl.jobs.migrate_read import BATCH_BYTES
+from opsctl.jobs.migrate_recover import recover
+from opsctl.jobs.migrate_tally import Tally
+from opsctl.model.errors import UsageError
+from opsctl.model.migrate import Entry, Receipt, Removal, State
+from opsctl.model.migrate_run import Migration
+from opsctl.spine import runfiles
+from opsctl.spine.ledger import Ledger
+
+_WORDS = {
+    "restored": "put back at the source",
+    "there": "at the source still, the same",
+    "differs": "at the source in another state by now, and left alone",
+    "expired": "expired since, and not put back; the sink keeps them",
+    "removed": "taken back from the sink",
+    "changed": "in the sink in another state by now, and left alone",
+    "gone": "no longer in the sink",
+}
+
+
+def rollback(m: Migration) -> Receipt:
+    """Restore, then take back; may be repeated. It needs the export, not the ledger.
+
+    Raises UsageError (nothing was exported), Interrupted, LeaseHeld, UnreachableError.
+    """
+    if not m.export.exists():
+        raise UsageError(
+            f"{m.run_id} has no export to go back from",
+            why=f"there is no {m.export}: the run copied nothing, or the file was moved away",
+            next=f"opsctl migrate receipt {m.run_id}",
+            code="no-export",
+        )
+    with ExitStack() as stack:
+        ledger = Ledger(m.ledger, m.run_id)
+        stack.callback(ledger.close)
+        recover(ledger)
+        sides = receipts.look(m)
+        latest = runfiles.Latest()
+        stack.callback(latest.close)
+        for begin, line in runfiles.read(m.export):
+            latest.add([(exported(line).key, begin)])
+            m.cancel.check()
+        tally = Tally(m, len(latest), ("scanned",))
+        seen: Counter[str] = Counter()
+        for batch in _batches(latest.lines(m.export), max(1, m.limits.batch)):
+            m.cancel.check()
+            seen.update(_take_back(m, ledger, batch))
+            tally.add(scanned=len(batch))
+            tally.tick()
+        return _over(m, sides, ledger, tally, seen)
+
+
+def _batches(lines: Iterator[bytes], size: int) -> Iterator[list[Exported]]:
+    batch: list[Exported] = []
+    heavy = 0
+    for line in lines:
+        batch.append(exported(line))
+        heavy += len(line)
+        if len(batch) >= size or heavy >= BATCH_BYTES:
+            yield batch
+            batch, heavy = [], 0
+    if batch:
+        yield batch
+
+
+def _take_back(m: Migration, ledger: Ledger, batch: Sequence[Exported]) -> Counter[str]:
+    """The source first: only what is there again, or newer there, is taken from the sink."""
+    seen: Counter[str] = Counter()
+    outcomes = m.source.restore([each.dumped for each in batch], m.cancel)
+    seen.update(outcomes)
+    back = [each for each, how in zip(batch, outcomes, strict=True) if how != "expired"]
+    rows = ledger.entries([each.key for each in back])
+    seen.update(_from_sink(m, ledger, rows, back))
+    # What an earlier run wrote stays in the sink, and this one had only removed it from the source.
+    again = [rows[each.key] for each in back if each.item is None and each.key in rows]
+    ledger.mark((row for row in again if row.state is State.FINISHED), State.VERIFIED)
+    return seen
+
+
+def _from_sink(m: Migration, ledger: Ledger, rows: Mapping[bytes, Entry], back: Sequence[Exported]) -> Iterator[str]:
+    wrote = [(each.key, each.item) for each in back if each.item is not None]
+    if not wrote:
+        return
+    m.sink.prepare(dict.fromkeys(item[1] for _key, item in wrote), m.cancel)
+    removals = m.sink.remove([item for _key, item in wrote], m.cancel)
+    gone = {key for (key, _item), how in zip(wrote, removals, strict=True) if how is Removal.REMOVED}
+    ours = {key for key, _item in wrote if key in rows and rows[key].run == m.run_id}
+    ledger.mark((rows[key] for key in gone | ours if key in rows), State.ROLLED_BACK)
+    yield from (how.value for how in removals)
+
+
+def _over(m: Migration, sides: receipts.Sides, ledger: Ledger, tally: Tally, seen: Counter[str]) -> Receipt:
+    ledger.sync()
+    notes = tuple(f"{seen[word]} {text}" for word, text in _WORDS.items() if seen[word])
+    tally.add(removed=seen["removed"], changed=seen["differs"] + seen["changed"], vanished=seen["expired"])
+    receipt = receipts.write(m, sides, "rolled-back", tally.counts(), receipts.checksums(ledger), notes)
+    tally.become("ended")
+    tally.tick(last=True)
+    return receipt

@@ -1,0 +1,107 @@
+"""The runs of migrations as a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from opsctl.model.migrate_shown import MigrationListing, RunControlled, RunShown
+from opsctl.render.migrate import print_receipt
+from opsctl.render.migrate_progress import done_of, line_of
+
+_STYLES = {
+    "running": "cyan",
+    "complete": "green",
+    "finished": "green",
+    "rolled-back": "dim",
+    "partial": "yellow",
+    "stopped": "yellow",
+    "interrupted": "bold yellow",
+    "failed": "bold red",
+}
+
+
+def print_listing(found: MigrationListing) -> None:
+    """Write the migrations and the runs to stdout."""
+    console = Console(highlight=False)
+    table = _table()
+    for name in ("migration", "from", "to", ""):
+        table.add_column(name, no_wrap=bool(name))
+    for each in found.migrations:
+        table.add_row(each.name, each.source, each.sink, Text(each.help, style="dim"))
+    console.print(table)
+    if found.runs:
+        console.print()
+        print_runs(found.runs)
+
+
+def print_runs(runs: Sequence[RunShown]) -> None:
+    """Write one line a run to stdout, and under it what to type next."""
+    console = Console(highlight=False)
+    if not runs:
+        console.print(Text("no migration has run on this machine", style="dim"))
+        return
+    table = _table()
+    table.add_column("run", no_wrap=True)
+    table.add_column("migration", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("records", justify="right", no_wrap=True)
+    for each in runs:
+        table.add_row(each.run_id, each.migration, Text(each.state, style=_STYLES.get(each.state, "")), _records(each))
+    console.print(table)
+    for each in (each for each in runs if each.state == "interrupted"):
+        console.print(Text(f"interrupted: {each.next[0]}", style="yellow"), soft_wrap=True)
+
+
+def print_run(run: RunShown, *, redact: Callable[[str], str]) -> None:
+    """Write all that is known of one run to stdout."""
+    console = Console(highlight=False)
+    head = Text.assemble((run.state, _STYLES.get(run.state, "")), f"  {run.migration}  ", (run.run_id, "dim"))
+    if run.progress is None and run.receipt is not None and run.state == run.receipt.outcome:
+        print_receipt(run.receipt, redact=redact)
+    else:
+        console.print(head, soft_wrap=True)
+        facts = [("from", run.source), ("to", run.sink), ("begun", run.started), ("folder", run.folder)]
+        if run.progress is not None:
+            facts.insert(0, ("", line_of(run.progress, run.action).partition(": ")[2]))
+        if run.error and run.state == "failed":
+            facts.append(("failed", run.error))
+        for name, value in facts:
+            console.print(Text.assemble((f"  {name:<14}", "dim"), redact(value)), soft_wrap=True)
+    for number, each in enumerate(run.next):
+        console.print(Text.assemble(("      " if number else "next  ", "dim"), each), soft_wrap=True)
+
+
+def print_begun(run: str, droplet: str, *, unit: str, notes: Sequence[str]) -> None:
+    """Write to stderr that a run works on a droplet by itself now."""
+    console = Console(stderr=True, highlight=False)
+    how = f"as {unit}" if unit else "as a process of its own: there is no systemd that could limit its memory"
+    console.print(Text.assemble((run, "bold"), f" runs on {droplet}, {how}"), soft_wrap=True)
+    for note in notes:
+        console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+
+
+def print_controlled(done: RunControlled, *, droplet: str = "") -> None:
+    """Write what a run was told to stdout."""
+    console = Console(highlight=False)
+    there = f" -d {droplet}" if droplet else ""
+    if done.told == "pause":
+        console.print(Text(f"{done.run_id} waits as soon as its batches are through"), soft_wrap=True)
+        console.print(Text.assemble(("next  ", "dim"), f"opsctl migrate resume {done.run_id}{there}"), soft_wrap=True)
+    else:
+        console.print(Text(f"{done.run_id} goes on"), soft_wrap=True)
+        console.print(Text.assemble(("next  ", "dim"), f"opsctl migrate attach {done.run_id}{there}"), soft_wrap=True)
+
+
+def _records(run: RunShown) -> str:
+    if run.progress is None:
+        return f"{run.receipt.verified_total:,}" if run.receipt is not None else ""
+    total = f" of {run.progress.total:,}" if run.progress.total else ""
+    return f"{done_of(run.progress.counts, run.action):,}{total}"
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

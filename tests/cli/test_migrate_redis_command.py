@@ -1,0 +1,99 @@
+"""state-to-redis and redis-to-managed as a user types them, on real servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import Opsctl
+from tests.stores.redis_server import RedisServer, running
+from tests.stores.test_redis_source import fill
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[RedisServer, RedisServer]]:
+    with running() as first, running() as second:
+        yield first, second
+
+
+@pytest.fixture
+def typed(servers: tuple[RedisServer, RedisServer], tmp_path: Path) -> Opsctl:
+    for each in servers:
+        each.client.flushall()
+    stack = tmp_path / "opsctl.yaml"
+    stores = {"old": {"redis": servers[0].url}, "managed": {"redis": servers[1].url}, "file": {"json": "graph.json"}}
+    stack.write_text(json.dumps({"version": 1, "stores": stores}))
+    return Opsctl({"OPSCTL_STACK": str(stack), "XDG_STATE_HOME": str(tmp_path / "state")}, tmp_path)
+
+
+def test_a_state_file_there_finished_and_back(
+    typed: Opsctl, servers: tuple[RedisServer, RedisServer], tmp_path: Path
+) -> None:
+    path, client = tmp_path / "graph.json", servers[0].client
+    before = '{"a": {"n": 1.00}, "b": {"messages": ["é"]}}'
+    path.write_text(before)
+    plan = typed("migrate", "state-to-redis", "--from", "file", "--to", "old", "--dry-run")
+    assert plan.returncode == 0, plan.stderr
+    assert "a session lives 1 h 00 min" in " ".join(plan.stdout.split())
+    assert client.dbsize() == 0
+    done = typed("migrate", "state-to-redis", "--from", "file", "--to", "old", "--ttl", "30m")
+    assert done.returncode == 0, done.stderr
+    assert client.get("session:a") == b'{"n": 1.00}'
+    assert 1700 < client.ttl("session:a") <= 1800
+    assert typed("migrate", "finish", "last", "--yes").returncode == 0
+    assert path.read_text() == "{}\n"
+    assert [each.read_text() for each in tmp_path.glob("graph.json.before-*")] == [before]
+    client.set("session:a", '{"n": 2}', ex=100)  # the application goes on
+    back = typed("migrate", "state-to-redis", "--reverse", "--from", "old", "--to", "file")
+    assert back.returncode == 0, back.stderr
+    assert json.loads(path.read_text()) == {"a": {"n": 2}, "b": {"messages": ["é"]}}
+
+
+def test_a_newer_session_is_not_replaced_by_the_file(
+    typed: Opsctl, servers: tuple[RedisServer, RedisServer], tmp_path: Path
+) -> None:
+    (tmp_path / "graph.json").write_text('{"a": {"n": 1}}')
+    servers[0].client.set("session:a", '{"n": 2}')
+    done = typed("migrate", "state-to-redis", "--from", "file", "--to", "old")
+    assert done.returncode == 5
+    assert "1 exists" in done.stdout
+    assert servers[0].client.get("session:a") == b'{"n": 2}'
+    assert typed("migrate", "state-to-redis", "--from", "file", "--to", "old", "--overwrite").returncode == 0
+    assert servers[0].client.get("session:a") == b'{"n": 1}'
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("state-to-redis", "--from", "file", "--to", "old"), 3, "there is no such file"),
+        (("state-to-redis", "--from", "old", "--to", "file"), 2, "expected json"),
+        (("state-to-redis", "--from", "file", "--to", "old", "--ttl", "soon"), 2, "not a duration"),
+        (("redis-to-managed", "--from", "old", "--to", "old"), 2, "the same store"),
+        (("redis-to-managed", "--from", "old", "--to", "managed", "--max-value", "2GB"), 2, "up to 512 MB"),
+        (("redis-to-managed", "--from", "redis://:pw-secret@h:1/0", "--to", "managed"), 2, "may hold no password"),
+    ],
+)
+def test_what_cannot_be_says_why_and_what_to_type(typed: Opsctl, words: tuple[str, ...], code: int, said: str) -> None:
+    done = typed("migrate", *words)
+    assert (done.returncode, said in " ".join(done.stderr.split())) == (code, True), done.stderr
+    assert "next" in done.stderr
+    assert "pw-secret" not in done.stderr
+
+
+def test_every_key_to_a_managed_one_and_taken_back(typed: Opsctl, servers: tuple[RedisServer, RedisServer]) -> None:
+    first, second = servers
+    fill(first)
+    before = {key: first.client.dump(key) for key in first.client.scan_iter()}
+    done = typed("migrate", "redis-to-managed", "--from", "old", "--to", "managed", "--delete", "--yes")
+    assert done.returncode == 5, done.stderr
+    assert "1 too-large" in done.stdout
+    assert first.client.keys() == [b"memory:10MB"]
+    assert second.client.dbsize() == len(before) - 1
+    assert second.client.pttl("memory:ends") > 500_000
+    back = typed("migrate", "rollback", "last", "--yes")
+    assert back.returncode == 0, back.stderr
+    assert {key: first.client.dump(key) for key in first.client.scan_iter()} == before
+    assert first.client.pttl("memory:ends") > 500_000
+    assert second.client.dbsize() == 0
