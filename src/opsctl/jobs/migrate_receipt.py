@@ -107,7 +107,7 @@ def stopped(m: Migration, receipt: Receipt) -> Interrupted:
     return Interrupted(
         f"{m.run_id} was stopped; what was under way is done",
         signum=m.cancel.signum,
-        why=f"{counts.verified} verified, {counts.unchanged} unchanged, {counts.quarantined} in quarantine so far",
+        why=f"{counts.verified:,} verified, {counts.unchanged:,} unchanged, {counts.quarantined:,} in quarantine so far",
         next=f"opsctl migrate resume {m.run_id}",
     )
 
