@@ -254,6 +254,13 @@ def test_properties_of_other_types_are_converted_or_kept() -> None:
     assert one.group == ""
 
 
+def test_the_id_is_what_the_vendors_client_makes_of_the_key() -> None:
+    from weaviate.util import generate_uuid5
+
+    (item,) = apply(record({"text": "x"}, b"memory:{1}"))
+    assert item.id == str(generate_uuid5("memory:{1}"))
+
+
 def test_a_dry_run_sees_widths_that_do_not_fit() -> None:
     shape = Shape("Session", SESSION.properties, by_day=True, widths={"minilm": 2})
     transform = MemoryItems(lambda: shape, PRECOMPUTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -103,6 +104,20 @@ def test_a_disk_that_is_full_indeed_loses_nothing(tmp_path: Path, small_disk: Pa
     grow(small_disk, "50m")
     assert migrate.run(m, delete=True).outcome == "finished"
     assert (len(work.sink.stored), work.source.values) == (8_000, {})
+
+
+def test_a_source_that_waits_is_let_go_when_the_sink_fails(work: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = work.source.scan
+
+    def scan(batch: int, cancel: Cancel) -> Iterator[object]:
+        yield from itertools.islice(whole(batch, cancel), 3)
+        assert cancel.wait(60), "nobody ended it"
+        cancel.check()
+
+    monkeypatch.setattr(work.source, "scan", scan)
+    work.sink.before = raising(GONE, 1)
+    with pytest.raises(UnreachableError):
+        migrate.run(work.run())
 
 
 def test_a_reporter_that_raises_leaves_no_thread_behind(work: Try) -> None:

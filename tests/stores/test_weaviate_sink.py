@@ -232,6 +232,24 @@ def test_every_uuid_is_found_also_one_that_begins_with_zeros(session: WeaviateSi
     assert session.read([bare(each) for each in items], cancel) == [each.digest for each in items]
 
 
+@pytest.mark.parametrize("quantizer", ["rq", "bq", "sq"])
+def test_vectors_come_back_whole_from_a_compressed_index(
+    weaviate: WeaviateServer, cancel: Cancel, quantizer: str
+) -> None:
+    name, rest = f"K{uuid.uuid4().hex[:12]}", WeaviateRest(weaviate.target)
+    index = {"distance": "cosine", quantizer: {"enabled": True}}
+    vectors = {"minilm": {"vectorizer": {"none": {}}, "vectorIndexType": "hnsw", "vectorIndexConfig": index}}
+    properties = [{"name": "text", "dataType": ["text"]}]
+    rest.ask("POST", "/schema", cancel, {"class": name, "properties": properties, "vectorConfig": vectors})
+    made = sink(weaviate, name)
+    items = [item(number, "") for number in range(50)]
+    assert put(made, items, cancel) == []
+    assert made.read([bare(each) for each in items], cancel) == [each.digest for each in items]
+    made.close()
+    rest.ask("DELETE", f"/schema/{name}", cancel)
+    rest.close()
+
+
 def test_what_is_not_there_is_said(weaviate: WeaviateServer, cancel: Cancel) -> None:
     with pytest.raises(ConfigError, match="no collection Nowhere") as raised:
         sink(weaviate, "Nowhere").describe(cancel)

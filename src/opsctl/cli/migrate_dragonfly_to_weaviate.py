@@ -13,10 +13,9 @@ from opsctl.cli.migrating import FromOption, Shared, Stores, ToOption, run_migra
 from opsctl.model.errors import UsageError
 
 if TYPE_CHECKING:
-    from opsctl.jobs.memory_items import Choices, MemoryItems, Shape, Vectors
+    from opsctl.jobs.memory_items import Choices, MemoryItems, Shape, ShapedSink, Vectors
     from opsctl.model.cancel import Cancel
     from opsctl.model.migrate import Sink, Source
-    from opsctl.stores.weaviate_sink import WeaviateSink
 
 NAME = "dragonfly-to-weaviate"
 _VECTORS = ("minilm", "precomputed", "server")
@@ -137,7 +136,7 @@ class _Sides:
     def __init__(self, from_: str, to: str, shared: Shared, wanted: _Wanted, cancel: Cancel) -> None:
         self._from, self._to, self._shared, self._wanted, self._cancel = from_, to, shared, wanted, cancel
         self._choices = wanted.choices()
-        self._made: WeaviateSink | None = None
+        self._made: ShapedSink | None = None
         self._items: MemoryItems | None = None
 
     def source(self, stores: Stores) -> Source:
@@ -177,7 +176,7 @@ class _Sides:
 
         return label(self._items.describe()) if self._items is not None else ""
 
-    def _weaviate(self, stores: Stores) -> WeaviateSink:
+    def _weaviate(self, stores: Stores) -> ShapedSink:
         """The collection; what is declared of it says which widths fit, and whether it is clinical."""
         from opsctl.cli.stores import weaviate_sink
         from opsctl.model.collections_file import load_collections
@@ -194,7 +193,7 @@ class _Sides:
             )
         return self._made
 
-    def _shape(self, sink: WeaviateSink) -> Shape:
+    def _shape(self, sink: ShapedSink) -> Shape:
         from opsctl.jobs.memory_items import Shape
 
         properties, by_day = sink.shape(self._cancel)

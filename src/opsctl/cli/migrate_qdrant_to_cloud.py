@@ -12,16 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opsctl.cli.migrating import After
-    from opsctl.jobs.qdrant_compare import Compared
+    from opsctl.jobs.qdrant_compare import Compared, PointSink, PointSource
     from opsctl.jobs.qdrant_points import PointsAsTheyAre
     from opsctl.model.cancel import Cancel
     from opsctl.model.errors import ExitCode
     from opsctl.model.migrate import Receipt
     from opsctl.model.migrate_shown import Action
     from opsctl.model.qdrant_collection import CollectionSpec
-    from opsctl.stores.qdrant_folder import QdrantFolder
-    from opsctl.stores.qdrant_sink import QdrantSink
-    from opsctl.stores.qdrant_source import QdrantSource
 
 NAME = "qdrant-to-cloud"
 
@@ -111,10 +108,10 @@ class _Sides:
     ) -> None:
         self._from, self._to, self._shared = from_, to, shared
         self._wanted, self._renamed = wanted, renamed
-        self._source: QdrantSource | QdrantFolder
-        self._sink: QdrantSink
+        self._source: PointSource
+        self._sink: PointSink
 
-    def source(self, stores: Stores) -> QdrantSource | QdrantFolder:
+    def source(self, stores: Stores) -> PointSource:
         """The server or folder that the points come from."""
         from opsctl.cli.stores import qdrant_source
 
@@ -128,7 +125,7 @@ class _Sides:
 
         return PointsAsTheyAre(self._names)
 
-    def sink(self, stores: Stores) -> QdrantSink:
+    def sink(self, stores: Stores) -> PointSink:
         """The server that they go to."""
         from opsctl.cli.stores import qdrant_sink
         from opsctl.model.errors import UsageError

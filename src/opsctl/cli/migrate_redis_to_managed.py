@@ -9,8 +9,7 @@ import typer
 from opsctl.cli.migrating import FromOption, Shared, Stores, ToOption, run_migration, shared_options
 
 if TYPE_CHECKING:
-    from opsctl.stores.redis_sink import RedisSink
-    from opsctl.stores.redis_source import RedisSource
+    from opsctl.model.migrate import Sink, Source
 
 NAME = "redis-to-managed"
 
@@ -36,13 +35,13 @@ def redis_to_managed(
 
     size = bytes_of(max_value)
 
-    def source(stores: Stores) -> RedisSource:
+    def source(stores: Stores) -> Source:
         from opsctl.cli.stores import redis_reading, redis_source
 
         target = stores.target(from_, ("redis",), flag="--from", via=shared.from_via)
         return redis_source(target, match, redis_reading(most=size))
 
-    def sink(stores: Stores) -> RedisSink:
+    def sink(stores: Stores) -> Sink:
         from opsctl.cli.stores import redis_sink
 
         target = stores.target(to, ("redis",), flag="--to", via=shared.to_via)

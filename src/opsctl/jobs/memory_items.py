@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from opsctl.jobs.memory_dates import day_of, moment
 from opsctl.jobs.memory_fields import VECTOR, Unfit, convert, fields_of, float32, leftover, names_for
@@ -18,7 +18,7 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.collections import EXTRA
 from opsctl.model.embedding import Embedder
 from opsctl.model.errors import ConfigError, UsageError
-from opsctl.model.migrate import Item, Record, Rejected
+from opsctl.model.migrate import Item, Record, Rejected, Sink
 from opsctl.model.stackfile_problem import nearest
 from opsctl.model.units import show_duration
 from opsctl.model.vector_object import Value, VectorObject, canonical, utc_text
@@ -36,6 +36,19 @@ class Shape:
     properties: Mapping[str, str]
     by_day: bool
     widths: Mapping[str, int] = field(default_factory=dict)  # of its vectors, where they are known
+
+
+class ShapedSink(Sink, Protocol):
+    """A sink that can say which shape its collection has."""
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """How many numbers its vectors have, as far as it is known."""
+        ...
+
+    def shape(self, cancel: Cancel) -> tuple[Mapping[str, str], bool]:
+        """The collection's properties with their types, and whether it has tenants."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -16,12 +16,14 @@ from opsctl.jobs.migrate_settle import Settling
 from opsctl.jobs.migrate_stages import Transforming, Writing, WritingDown
 from opsctl.jobs.migrate_tally import Tally
 from opsctl.jobs.migrate_trust import distrust
+from opsctl.model.cancel import Cancel
 from opsctl.model.migrate import Receipt, Record
 from opsctl.model.migrate_run import Migration
 from opsctl.spine.ledger import Ledger
 from opsctl.spine.runfiles import Lines
 
 FLYING_BYTES = 64 * 1024 * 1024  # of records between reading and settling
+Scan = Callable[[int, Cancel], Iterator[Sequence[Record]]]  # records of a batch, and what ends it
 _DONE = ("unchanged", "verified", "quarantined", "vanished")
 
 
@@ -44,8 +46,7 @@ def copy(m: Migration) -> Receipt:
         sides = receipts.look(m)
         tally = Tally(m, m.source.estimate(m.cancel).records, _DONE)
         notes = distrust(m, opened.ledger)
-        scan = m.source.scan(m.limits.batch, m.cancel)
-        return carry(m, sides, opened, tally, scan, notes)[0]
+        return carry(m, sides, opened, tally, m.source.scan, notes)[0]
 
 
 def open_run(m: Migration, stack: ExitStack) -> Opened:
@@ -65,13 +66,13 @@ def carry(
     sides: receipts.Sides,
     opened: Opened,
     tally: Tally,
-    records: Iterator[Sequence[Record]],
+    scan: Scan,
     notes: Sequence[str] = (),
 ) -> tuple[Receipt, bool]:
-    """Carry these records over; the receipt, and whether every one of them was seen."""
+    """Carry over what the scan gives; the receipt, and whether all of it was seen."""
     crew = Crew(m.cancel)
     pace = Pace(m.limits, m.control, tally.become)
-    reader = _assemble(m, crew, opened, tally, pace, records)
+    reader = _assemble(m, crew, opened, tally, pace, scan(pace.batch, crew.reading))
     try:
         crew.run(lambda: _tick(crew, tally))
         opened.ledger.sync()

@@ -86,9 +86,9 @@ class _Finishing:
         counts = self.tally.counts()
         found = []
         if counts.changed:
-            found.append(f"{counts.changed} keys changed at the source since they were read, and stay: run it again")
+            found.append(f"{counts.changed:,} keys changed at the source since they were read, and stay: run it again")
         if counts.vanished:
-            found.append(f"{counts.vanished} keys were gone from the source already; the sink keeps what was copied")
+            found.append(f"{counts.vanished:,} keys were gone from the source already; the sink keeps what was copied")
         return tuple(found)
 
     def _tick(self) -> None:

@@ -15,8 +15,8 @@ from opsctl.model.migrate import Item, Outlines, Record, Rejected, State
 from opsctl.model.migrate_run import Expiry, Migration, Preview, Refusal
 from opsctl.spine.ledger import Peek
 
-SAMPLE = 512  # records that are transformed against the clock
-SAMPLE_SECONDS = 10.0
+SAMPLE = 512  # records that are transformed against the clock, if they can be outlined besides
+SECONDS = 30.0  # that transforming may take; one that is cheap has seen everything by then
 GROUPS = 20  # that are named
 MOST_GROUPS = 100_000  # that are counted apart
 EXAMPLES = 3  # keys named for each kind of refusal
@@ -87,10 +87,9 @@ class _Look:
             return
         day, transform = today(), self.m.transform
         days = {record.key: known.get(record.key, day) for record in sound}
-        sampling = self.sampled < SAMPLE and self.seconds < SAMPLE_SECONDS
-        if sampling:
-            sound = sound[: SAMPLE - self.sampled] if not isinstance(transform, Outlines) else sound
-            self._sample(sound[: SAMPLE - self.sampled], days)
+        outlines = isinstance(transform, Outlines)
+        if self.seconds < SECONDS and (not outlines or self.sampled < SAMPLE):
+            self._sample(sound[: SAMPLE - self.sampled] if outlines else sound, days)
         if isinstance(transform, Outlines):
             self._note(transform.outline(sound, days, self.m.cancel), keep=False)
 
@@ -171,17 +170,20 @@ def _eta(
     """The slowest of what was measured decides; what was not measured is said."""
     notes = []
     rates = [rate for rate in (scan, transform, m.limits.rate) if rate is not None]
+    workers = max(1, m.transform.workers)
+    side_by_side = f" ({workers} workers reckoned side by side)" if workers > 1 else ""
     eta = None if not rates or (work and transform is None) else work / min(rates)
     if eta is not None:
         notes.append(
-            f"the time is an estimate from scanning and from transforming {seen.sampled} records, with the "
-            f"{max(1, m.transform.workers)} workers of the run reckoned side by side; the sink was not written to: "
-            "where it is slower, it decides"
+            f"the time is an estimate from scanning, and from transforming {seen.sampled:,} records{side_by_side}; "
+            "the sink was not written to: where it is slower, it decides"
         )
     if m.limits.window is not None:
         notes.append("the time is that of work; outside of its window the run waits")
     if seen.outlined < work - sum(seen.refused.values()):
-        notes.append(f"groups and refusals are those of the {seen.outlined} records that were transformed, not of all")
+        notes.append(
+            f"groups and refusals are those of the {seen.outlined:,} records that were transformed, not of all"
+        )
     if seen.groups and len(seen.groups) >= MOST_GROUPS:
         notes.append(f"more than {MOST_GROUPS} groups: the others were not counted")
     return eta, notes

@@ -104,10 +104,11 @@ def failed(m: Migration, sides: Sides, counts: Counts, error: BaseException) -> 
 def stopped(m: Migration, receipt: Receipt) -> Interrupted:
     """The error that ends a run that was asked to stop, with how to go on."""
     counts = receipt.counts
+    far = f"{counts.verified:,} verified, {counts.unchanged:,} unchanged, {counts.quarantined:,} in quarantine"
     return Interrupted(
         f"{m.run_id} was stopped; what was under way is done",
         signum=m.cancel.signum,
-        why=f"{counts.verified} verified, {counts.unchanged} unchanged, {counts.quarantined} in quarantine so far",
+        why=f"{far} so far",
         next=f"opsctl migrate resume {m.run_id}",
     )
 

@@ -10,6 +10,7 @@ from opsctl.jobs.migrate_engine import Opened, carry
 from opsctl.jobs.migrate_lines import quarantined_keys
 from opsctl.jobs.migrate_recover import recover
 from opsctl.jobs.migrate_tally import Tally
+from opsctl.model.cancel import Cancel
 from opsctl.model.errors import UsageError
 from opsctl.model.migrate import Receipt, Record
 from opsctl.model.migrate_run import Migration
@@ -43,16 +44,20 @@ def replay(m: Migration) -> Receipt:
         stack.callback(quarantine.close)
         recover(ledger)
         tally = Tally(m, total, _DONE)
-        records = _records(m, tally)
-        receipt, whole = carry(m, receipts.look(m), Opened(ledger, export, quarantine), tally, records)
+        opened = Opened(ledger, export, quarantine)
+
+        def scan(batch: int, cancel: Cancel) -> Iterator[Sequence[Record]]:
+            return _records(m, tally, batch, cancel)
+
+        receipt, whole = carry(m, receipts.look(m), opened, tally, scan)
         if whole:
             runfiles.promote(fresh, m.quarantine)
     return receipt
 
 
-def _records(m: Migration, tally: Tally) -> Iterator[Sequence[Record]]:
+def _records(m: Migration, tally: Tally, batch: int, cancel: Cancel) -> Iterator[Sequence[Record]]:
     """The records of these keys as they are now; one that is gone needs no migration any more."""
-    for keys in quarantined_keys(m.quarantine, max(1, m.limits.batch)):
-        found = [record for record in m.source.fetch(keys, m.cancel) if record is not None]
+    for keys in quarantined_keys(m.quarantine, batch):
+        found = [record for record in m.source.fetch(keys, cancel) if record is not None]
         tally.add(scanned=len(keys) - len(found), vanished=len(keys) - len(found))
         yield found

@@ -101,7 +101,7 @@ def _from_sink(m: Migration, ledger: Ledger, rows: Mapping[bytes, Entry], back: 
 
 def _over(m: Migration, sides: receipts.Sides, ledger: Ledger, tally: Tally, seen: Counter[str]) -> Receipt:
     ledger.sync()
-    notes = tuple(f"{seen[word]} {text}" for word, text in _WORDS.items() if seen[word])
+    notes = tuple(f"{seen[word]:,} {text}" for word, text in _WORDS.items() if seen[word])
     tally.add(removed=seen["removed"], changed=seen["differs"] + seen["changed"], vanished=seen["expired"])
     receipt = receipts.write(m, sides, "rolled-back", tally.counts(), receipts.checksums(ledger), notes)
     tally.become("ended")

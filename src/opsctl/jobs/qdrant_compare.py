@@ -8,13 +8,18 @@ from typing import Protocol
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import GateFailed
-from opsctl.model.migrate import Item, Record
+from opsctl.model.migrate import Item, Record, Sink, Source
+from opsctl.model.qdrant_collection import CollectionSpec
 
 SAMPLE = 100  # points of each collection
 
 
-class Counted(Protocol):
-    """A source that can be counted and sampled."""
+class PointSource(Source, Protocol):
+    """A source whose collections can be described, counted and sampled."""
+
+    def specs(self, cancel: Cancel) -> Mapping[str, CollectionSpec]:
+        """The collections by name. Raises UsageError for one that is not there."""
+        ...
 
     def counts(self, cancel: Cancel) -> Mapping[str, int]:
         """Points by collection, exactly."""
@@ -25,15 +30,11 @@ class Counted(Protocol):
         ...
 
 
-class Counting(Protocol):
-    """A sink that can be counted and read."""
+class PointSink(Sink, Protocol):
+    """A sink whose collections can be counted."""
 
     def counts(self, cancel: Cancel) -> Mapping[str, int]:
         """Points by collection, exactly."""
-        ...
-
-    def read(self, items: Sequence[Item], cancel: Cancel) -> Sequence[bytes | None]:
-        """The digests of what is stored."""
         ...
 
 
@@ -61,8 +62,8 @@ class Compared:
 
 
 def compare(
-    source: Counted,
-    sink: Counting,
+    source: PointSource,
+    sink: PointSink,
     items: Callable[[Sequence[Record]], Sequence[Item]],
     cancel: Cancel,
 ) -> tuple[Compared, ...]:

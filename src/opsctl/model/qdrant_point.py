@@ -73,7 +73,7 @@ def _floats(numbers: list[float]) -> bytes:
 
 def dumped(collection: str, point: Point) -> dict[str, Any]:
     """The point for a JSON file: vectors as base64 of little-endian float32, which is exact and half as long."""
-    vectors = {name: _kept(vector) for name, vector in vectors_of(point).items()}
+    vectors = point.get("kept") or kept_vectors(point)
     return {"collection": collection, "id": point["id"], "payload": point.get("payload") or {}, "vectors": vectors}
 
 
@@ -82,6 +82,11 @@ def loaded(kept: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     vectors = {name: _unkept(each) for name, each in kept["vectors"].items()}
     vector = vectors[_UNNAMED] if set(vectors) == {_UNNAMED} else vectors
     return kept["collection"], {"id": kept["id"], "payload": kept["payload"], "vector": vector}
+
+
+def kept_vectors(point: Point) -> dict[str, Any]:
+    """The point's vectors as `dumped` writes them."""
+    return {name: _kept(vector) for name, vector in vectors_of(point).items()}
 
 
 def _kept(vector: Any) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, UsageError
 from opsctl.model.search import Hit, Question, Scope
 from opsctl.model.store import Target
-from opsctl.stores.weaviate_rest import WeaviateRest
+from opsctl.stores.weaviate_rest import DEFAULT, WeaviateRest
 from opsctl.stores.weaviate_retry import tenant_missing
-from opsctl.stores.weaviate_wire import DEFAULT, Refused, WeaviateWire, read_object
+from opsctl.stores.weaviate_wire import Refused, WeaviateWire, read_object
 
 if TYPE_CHECKING:
     from weaviate.proto.v1 import search_get_pb2

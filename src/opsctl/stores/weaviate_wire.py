@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from weaviate.proto.v1 import base_pb2, batch_pb2, search_get_pb2
 
 T = TypeVar("T")
+_SINGLE = 1  # VECTOR_TYPE_SINGLE_FP32
 _WRITE, _READ = 90.0, 60.0  # seconds for one call
 
 
@@ -64,9 +65,9 @@ class WeaviateWire:
         """Write objects by (uuid, body), replacing those that are there; the server's words by position, if refused."""
         from weaviate.proto.v1 import batch_pb2
 
-        request = batch_pb2.BatchObjectsRequest(
-            objects=[_batch_object(collection, tenant, name, body) for name, body in objects]
-        )
+        request = batch_pb2.BatchObjectsRequest()
+        for name, body in objects:
+            _fill(request.objects.add(collection=collection, tenant=tenant, uuid=name), body)
         reply = self._call(lambda timeout: self._send("BatchObjects", request, timeout), "a batch", _WRITE, cancel)
         return {each.index: each.error for each in reply.errors}
 
@@ -203,32 +204,16 @@ def _metadata(vectors: Sequence[str]) -> search_get_pb2.MetadataRequest:
 # From a body to the wire
 
 
-def _batch_object(collection: str, tenant: str, name: str, body: VectorObject) -> batch_pb2.BatchObject:
-    from weaviate.proto.v1 import base_pb2, batch_pb2
-
-    single = base_pb2.Vectors.VECTOR_TYPE_SINGLE_FP32
-    return batch_pb2.BatchObject(
-        collection=collection,
-        tenant=tenant,
-        uuid=name,
-        properties=_properties(body.properties),
-        vector_bytes=body.vectors.get(DEFAULT),
-        vectors=[
-            base_pb2.Vectors(name=each, vector_bytes=data, type=single)
-            for each, data in body.vectors.items()
-            if each != DEFAULT
-        ],
-    )
-
-
-def _properties(properties: Mapping[str, Value]) -> batch_pb2.BatchObject.Properties:
-    from google.protobuf import struct_pb2  # type: ignore[import-untyped]
-    from weaviate.proto.v1 import batch_pb2
-
-    single = struct_pb2.Struct()
-    result = batch_pb2.BatchObject.Properties()
-    fields = single.fields
-    for name, value in properties.items():
+def _fill(made: batch_pb2.BatchObject, body: VectorObject) -> None:
+    """Fill it in place: built on the side and copied, it would take twice the time."""
+    for name, data in body.vectors.items():
+        if name == DEFAULT:
+            made.vector_bytes = data
+        else:
+            made.vectors.add(name=name, vector_bytes=data, type=_SINGLE)
+    properties = made.properties
+    fields = properties.non_ref_properties.fields
+    for name, value in body.properties.items():
         if isinstance(value, str):
             fields[name].string_value = value
         elif isinstance(value, bool):
@@ -236,9 +221,8 @@ def _properties(properties: Mapping[str, Value]) -> batch_pb2.BatchObject.Proper
         elif isinstance(value, int | float):
             fields[name].number_value = value
         else:
-            _array(result, name, value)
-    result.non_ref_properties.CopyFrom(single)
-    return result
+            _array(properties, name, value)
+    properties.non_ref_properties.SetInParent()
 
 
 def _array(result: batch_pb2.BatchObject.Properties, name: str, values: Sequence[Any]) -> None:
