@@ -13,7 +13,7 @@ from tests.stores.toxiproxy import proxied
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, Interrupted, UnreachableError
-from opsctl.model.migrate import Record, Removal
+from opsctl.model.migrate import Record, Removal, digest
 from opsctl.model.redis_value import Held, content_digest, id_key, key_id, string_digest
 from opsctl.model.secret import Secret
 from opsctl.model.store import Target
@@ -324,5 +324,6 @@ def test_digests_and_ids() -> None:
     assert content_digest("set", (b"a", b"b")) == content_digest("set", (b"b", b"a"))
     assert content_digest("zset", (b"a", b"1", b"b", b"2")) == content_digest("zset", (b"b", b"2.0", b"a", b"1.0"))
     assert Held("hash", (b"a", b"b")).digest != Held("set", (b"a", b"b")).digest
+    assert content_digest("hash", (b"b", b"2", b"a", b"")) == digest(b"hash", b"a", b"", b"b", b"2")
     for key in STRINGS:
         assert id_key(key_id(key)) == key

@@ -72,7 +72,7 @@ def own_files() -> Iterator[tuple[str, bytes]]:
         name = path.relative_to(package)
         if path.is_file() and name.parts[0] not in _LEFT_OUT and "__pycache__" not in name.parts:
             yield f"opsctl/{name.as_posix()}", path.read_bytes()
-    kinds: tuple[assets.Kind, ...] = ("playbooks", "sql")
+    kinds: tuple[assets.Kind, ...] = ("playbooks", "sql", "collections")
     for kind in kinds:
         for folder in reversed(assets.folders(kind)):
             for path in sorted(folder.rglob("*")):

@@ -46,7 +46,7 @@ def content_digest(kind: str, parts: Sequence[bytes]) -> bytes:
     """The digest of a key's content: order counts where it does for the type."""
     match kind:
         case "hash":
-            return digest(b"hash", *(each for pair in sorted(_pairs(parts)) for each in pair))
+            return _digest([b"hash", *(each for pair in sorted(_pairs(parts)) for each in pair)])
         case "set":
             return digest(b"set", *sorted(parts))
         case "zset":
@@ -109,6 +109,14 @@ def from_json(dumped: Mapping[str, Any]) -> tuple[bytes, Held]:
         raise ValueError("not a key of a Redis")
     dump = base64.b64decode(str(dumped.get("dump", "")))
     return id_key(dumped["key"]), Held(kind, tuple(id_key(each) for each in parts), dump, ends)
+
+
+def _digest(parts: Sequence[bytes]) -> bytes:
+    """`digest` of many small parts, in one go."""
+    lengths = [len(part).to_bytes(8, "big") for part in parts]
+    return blake2b(
+        b"".join([each for pair in zip(lengths, parts, strict=True) for each in pair]), digest_size=DIGEST_SIZE
+    ).digest()
 
 
 def _pairs(parts: Sequence[bytes]) -> zip[tuple[bytes, bytes]]:

@@ -23,6 +23,7 @@ class Go:
     """Keys that are read in one go: (key, seconds to live), and for what is no string its letter, too."""
 
     strings: list[tuple[bytes, float | None]] = field(default_factory=list)
+    hashes: list[tuple[bytes, float | None]] = field(default_factory=list)
     others: list[tuple[bytes, float | None, str]] = field(default_factory=list)
     size: int = 0
 
@@ -31,6 +32,7 @@ class Go:
         commands: list[Command] = []
         if self.strings:
             commands.append(("MGET", *(key for key, _ in self.strings)))
+        commands += [("HGETALL", key) for key, _ in self.hashes]
         if self.others:
             letters = "".join(letter for _, _, letter in self.others)
             commands.append(("EVAL", READ, len(self.others), *(key for key, *_ in self.others), letters, int(dumps)))
@@ -86,6 +88,8 @@ class Reading:
                 go.size += size
                 if letter == "s":
                     go.strings.append((key, ttl))
+                elif letter == "h" and not self.dumped:
+                    go.hashes.append((key, ttl))
                 else:
                     go.others.append((key, ttl, letter))
         return page
@@ -101,6 +105,12 @@ class Reading:
                     moved.append(key)
                 else:
                     found.append(Record(key, value, string_digest(value), len(value), "string", ttl))
+        for key, ttl in go.hashes:
+            pairs = next(left)
+            if not pairs or (isinstance(pairs, Exception) and str(pairs).startswith("WRONGTYPE")):
+                moved.append(key)
+            else:
+                found.append(self._record(key, "hash", ttl, _sound(pairs)))
         if go.others:
             counts, lengths, blob = _sound(next(left))
             walk = _parts(blob, _numbers(lengths))
@@ -137,6 +147,11 @@ class Reading:
         else:
             value = Held(kind, tuple(parts), dump)
         return Record(key, value, content_digest(kind, parts), size, kind, ttl)
+
+    def restless(self, key: bytes) -> Record:
+        """A key that was of another type each time it was looked at."""
+        said = "it changes its type all the time"
+        return Record(key, None, digest(b"unread", b"restless"), 0, "", None, said, "changing")
 
     def _unread(self, key: bytes, kind: str, ttl: float | None) -> Record:
         what = "nothing here reads that type" if self.whole else "only strings and hashes are read"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from opsctl.model.migrate import Record
@@ -10,6 +11,7 @@ from opsctl.stores.redis_line import Command, Line, broken
 from opsctl.stores.redis_read import Go, Reading
 
 _COUNT = 1000
+_TRIES = 5  # for a key that is of another type each time one looks
 
 
 def literal(text: str) -> str:
@@ -35,35 +37,37 @@ class Walk:
         self._cursor: bytes | None = b"0"  # of the page that is asked for; None after the last
         self._keys: list[bytes] = []  # of the page that is outlined
         self._goes: list[Go] = []  # of the page that is read
+        self._moved: list[bytes] = []  # to be outlined once more
+        self._tries: Counter[bytes] = Counter()
 
     @property
     def over(self) -> bool:
         """Whether everything was read."""
-        return self._cursor is None and not self._keys and not self._goes
+        return self._cursor is None and not self._keys and not self._goes and not self._moved
 
     def step(self, line: Line) -> list[Record]:
         """The next records; often none. Raises what the line raises, and the error that a page was answered with."""
         if line is not self._line:
             self._take(line)
         answers = line.receive()
-        found: list[Record] = []
-        goes = self._goes[1:]
-        if self._goes:
-            go = self._goes[0]
-            records, moved = self._reading.records(go, answers[: len(go.commands(dumps=self._reading.dumped))])
-            found += records
-            found += self._reading.read(line, moved).values()
-        if not goes:
-            found += self._turn(answers)
-        else:
-            self._goes = goes
+        go, self._goes = (self._goes[0], self._goes[1:]) if self._goes else (None, [])
+        found = [] if self._goes else self._turn(answers)
         try:
-            self._send(line)
+            self._send(line)  # before the records are made: meanwhile the server works
         except Exception as error:
             if not broken(error):
                 raise
             self._line = None  # the records that are here count; the next step finds the line broken
-        return found
+        if go is None:
+            return found
+        records, moved = self._reading.records(go, answers)
+        return [*records, *found, *self._again(moved)]
+
+    def _again(self, moved: list[bytes]) -> list[Record]:
+        """What is gone or of another type since it was outlined comes with the next page; the rest gives up."""
+        self._tries.update(moved)
+        self._moved += [key for key in moved if self._tries[key] <= _TRIES]
+        return [self._reading.restless(key) for key in moved if self._tries[key] > _TRIES]
 
     def _turn(self, answers: list[Any]) -> list[Record]:
         """Take over the next pages, which are the last answers. The records of those that cannot be read."""
@@ -77,8 +81,9 @@ class Walk:
         goes: list[Go] = []
         if self._keys:
             page = self._reading.page(self._keys, answers.pop())
-            faults, goes = page.faults, [go for go in page.goes if go.strings or go.others]
-        self._cursor, self._keys, self._goes = cursor, keys, goes
+            faults, goes = page.faults, [go for go in page.goes if go.strings or go.hashes or go.others]
+        self._cursor, self._keys, self._goes = cursor, [*keys, *self._moved], goes
+        self._moved = []
         return faults
 
     def _take(self, line: Line) -> None:
