@@ -46,7 +46,7 @@ COMMANDS = (
         "Bring back a release: its compose file, its configuration and its images together.",
         "rollback",
     ),
-    Command("search", DATA, "Memory items by meaning and by words, with a fallback.", "search"),
+    Command("search", DATA, "Find memory items by what they mean and by their words.", "search"),
     Command("migrate", DATA, "Data from one store to another, verified before anything is deleted.", "migrate"),
     Command(
         "collections",
