@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,8 +40,7 @@ def register(app: typer.Typer) -> None:
     """Add the group to the app, with every migration in it."""
     help_text = "Data from one store to another, verified before anything is deleted."
     for each in MIGRATIONS:
-        if importlib.util.find_spec(f"opsctl.cli.{each.module}") is not None:
-            importlib.import_module(f"opsctl.cli.{each.module}").register(group)
+        importlib.import_module(f"opsctl.cli.{each.module}").register(group)
     app.add_typer(group, name="migrate", help=help_text, rich_help_panel=commands.DATA)
 
 

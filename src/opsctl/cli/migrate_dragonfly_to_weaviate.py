@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from opsctl.model.migrate import Sink, Source
 
 NAME = "dragonfly-to-weaviate"
+_PLAIN, _EMBEDDING = 300_000_000, 500_000_000  # bytes, at most: MiniLM in fp32 takes about 240 MB by itself
 _VECTORS = ("minilm", "precomputed", "server")
 
 
@@ -85,6 +86,7 @@ def dragonfly_to_weaviate(
             sink=sides.sink,
             options=wanted.options,
             shared=shared,
+            memory=_EMBEDDING if vectors == "minilm" else _PLAIN,
         )
     )
 
