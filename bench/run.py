@@ -18,6 +18,7 @@ from pathlib import Path
 import fleet
 import machine
 import memory
+import migrations
 import process
 import recover
 import report
@@ -28,7 +29,19 @@ from series import Section
 from shelling import DidNotRun, run
 
 SANDBOX = "bench"
-NAMES = ("help", "startup", "all-up", "memory", "memory-laptop", "memory-droplet", "memory-scale", "recover", "fleet")
+MIGRATIONS = ("migrate-hnsw", "migrate-async", "migrate-minilm", "migrate-table")
+NAMES = (
+    "help",
+    "startup",
+    "all-up",
+    "memory",
+    "memory-laptop",
+    "memory-droplet",
+    "memory-scale",
+    "recover",
+    "fleet",
+    *MIGRATIONS,
+)
 STACK_UP = ("all-up", "memory", "memory-laptop", "memory-droplet")
 
 console = Console(stderr=False)
@@ -136,7 +149,8 @@ def main() -> int:
         measure([("help", lambda: process.help_time(asked.runs, progress))], log)
     if "fleet" in wanted:
         measure([("fleet", lambda: fleet.side_by_side(asked.runs, progress))], log)
-    if wanted - {"help", "fleet"}:
+    measure(migrations.sections(asked.runs, progress, wanted), log)
+    if wanted - {"help", "fleet", *MIGRATIONS}:
         with droplet_of(asked.stack, keep=asked.keep) as there:
             log.facts["droplet"] = machine.droplet(there)
             try:

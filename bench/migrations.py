@@ -1,0 +1,250 @@
+"""Whole migrations as they are typed, verified, beside the fastest plain loop with the vendor's own client.
+
+Real servers on loopback, started as the tests start them. What a loop does not do: export, ledger, read-back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from series import Contestant, Progress, Section, Target, in_turn
+from shelling import DidNotRun, run, timed
+from startup import OPSCTL
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+WIDTH, ITEMS, TEXTS, ROWS = 384, 8_000, 1_000, 50_000
+DAY = "2026-11-20T10:00:00Z"
+_WORDS = ("refund", "invoice", "unit", "tenant", "agent", "droplet", "phase", "trial", "patient", "lease", "note")
+
+
+def _text(luck: random.Random, length: int) -> str:
+    words = [luck.choice(_WORDS)]
+    while sum(map(len, words)) + len(words) < length:
+        words.append(luck.choice(_WORDS))
+    return " ".join(words)[:length]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with a stack file, and the servers it names."""
+
+    folder: Path
+    redis: Any
+    other: Any
+
+    def opsctl(self, *words: str) -> float:
+        """Seconds of one command, with a ledger of its own: nothing is known from a run before."""
+        state = tempfile.mkdtemp(dir=self.folder)
+        env = {"XDG_STATE_HOME": state, "OPSCTL_STACK": str(self.folder / "opsctl.yaml")}
+        return timed([OPSCTL, *words], env=env, timeout=900)
+
+    def collection(self) -> str:
+        """A new one, as the shipped Session is."""
+        name = f"B{uuid.uuid4().hex[:10]}"
+        properties = {"text": {"type": "text", "search": True, "filter": False}, "key": "text", "timestamp": "date"}
+        extra = {"speaker": "text", "expiresAt": "date", "extra": {"type": "text", "filter": False}}
+        shape = {"tenants": "day", "vectors": {"minilm": {"width": WIDTH}}, "properties": {**properties, **extra}}
+        text = json.dumps({"version": 1, "collections": {name: shape}})
+        (self.folder / "collections.yaml").write_text(text)
+        self.opsctl("collections", "apply")
+        return name
+
+
+@contextmanager
+def _with_weaviate(*, asynchronous: bool) -> Iterator[Place]:
+    from tests.stores import redis_server, weaviate_server
+
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-weaviate-")))
+        settings = {"ASYNC_INDEXING": "true"} if asynchronous else {}
+        sink = stack.enter_context(weaviate_server.running(data, **settings))
+        source = stack.enter_context(redis_server.running("redis"))
+        stores = {"cache": {"redis": source.url}, "vectors": {"weaviate": sink.url, "grpc_port": sink.grpc_port}}
+        (folder / "opsctl.yaml").write_text(json.dumps({"version": 1, "stores": stores}))
+        yield Place(folder, source, sink)
+
+
+def _fill(place: Place, items: Sequence[dict[str, Any]]) -> None:
+    place.redis.client.flushdb()
+    pipe = place.redis.client.pipeline(transaction=False)
+    for number, item in enumerate(items):
+        pipe.set(f"memory:{number}", json.dumps(item))
+    pipe.execute()
+
+
+def _loop(place: Place, items: Sequence[dict[str, Any]], batch: int, threads: int) -> float:
+    """Seconds of `insert_many` alone, of objects that are in memory already."""
+    import weaviate
+    from weaviate.classes.data import DataObject
+
+    name = place.collection()
+    host, _, port = place.other.url.rpartition("/")[2].partition(":")
+    client = weaviate.connect_to_local(host, int(port), place.other.grpc_port, skip_init_checks=True)
+    try:
+        there = client.collections.use(name)
+        there.tenants.create("20261120")
+        day = there.with_tenant("20261120")
+        objects = [
+            DataObject(
+                properties={"text": each["content"], "key": f"memory:{number}", "timestamp": DAY},
+                uuid=uuid.uuid5(uuid.NAMESPACE_DNS, f"memory:{number}"),
+                vector={"minilm": each["embedding"]},
+            )
+            for number, each in enumerate(items)
+        ]
+        parts = [objects[start : start + batch] for start in range(0, len(objects), batch)]
+        began = time.perf_counter()
+        with ThreadPoolExecutor(threads) as pool:
+            failed = [each for each in pool.map(day.data.insert_many, parts) if each.has_errors]
+        took = time.perf_counter() - began
+    finally:
+        client.close()
+    if failed:
+        raise DidNotRun(f"the loop's server refused {len(failed)} batches")
+    return took
+
+
+def vectors(rounds: int, progress: Progress, *, asynchronous: bool) -> Section:
+    """Precomputed vectors: the whole command against the fastest loop over batch sizes and threads."""
+    luck = random.Random(1)
+    items = [
+        {"content": _text(luck, 220), "timestamp": DAY, "embedding": [luck.uniform(-1, 1) for _ in range(WIDTH)]}
+        for _ in range(ITEMS)
+    ]
+    with _with_weaviate(asynchronous=asynchronous) as place:
+        _fill(place, items)
+        ways = [(batch, threads) for batch in (250, 500, 1000) for threads in (1, 2, 4)]
+        tried = {way: _loop(place, items, *way) for way in ways}
+        best = min(tried, key=tried.__getitem__)
+        progress(f"the fastest loop: {best[0]} a batch, {best[1]} threads, {ITEMS / tried[best]:,.0f} objects/s")
+        words = ("migrate", "dragonfly-to-weaviate", "--from", "cache", "--to", "vectors", "--vectors", "precomputed")
+        contestants = (
+            Contestant("loop", lambda: _loop(place, items, *best)),
+            Contestant("opsctl", lambda: place.opsctl(*words, "--collection", place.collection())),
+        )
+        series = in_turn(contestants, rounds, progress)
+    kind = "async indexing" if asynchronous else "HNSW"
+    return Section(
+        "migrate-async" if asynchronous else "migrate-hnsw",
+        f"dragonfly-to-weaviate, {ITEMS:,} precomputed vectors of {WIDTH}, {kind}: whole process, verified",
+        "s",
+        series,
+        (Target("opsctl", 1.50, "loop", words="verified within 1.5 × the fastest plain loop"),),
+        (f"the loop searched over {len(ways)} ways; it writes {ITEMS / tried[best]:,.0f} objects/s at {best}",),
+        series.failed,
+    )
+
+
+def minilm(rounds: int, progress: Progress, model: Path) -> Section:
+    """Texts that are embedded on the way: the whole command against embedding alone plus the loop alone."""
+    luck = random.Random(2)
+    texts = [_text(luck, 256) for _ in range(TEXTS)]
+    code = (
+        "import sys, json, time; from pathlib import Path; from opsctl.stores.embedding import MiniLM; "
+        "from opsctl.model.cancel import Cancel; t = json.load(sys.stdin); m = MiniLM(Path(sys.argv[1])); "
+        "m.embed(t[:32], Cancel()); b = time.perf_counter(); v = m.embed(t, Cancel()); print(time.perf_counter() - b); "
+        "from array import array; print(json.dumps([array('f', bytes(each)).tolist() for each in v]))"
+    )
+    with _with_weaviate(asynchronous=False) as place:
+        _fill(place, [{"content": each, "timestamp": DAY} for each in texts])
+
+        def parts() -> float:
+            said = run([sys.executable, "-c", code, str(model)], stdin=json.dumps(texts), timeout=600).splitlines()
+            made = [
+                {"content": text, "embedding": vector} for text, vector in zip(texts, json.loads(said[1]), strict=True)
+            ]
+            return float(said[0]) + _loop(place, made, 250, 2)
+
+        words = ("migrate", "dragonfly-to-weaviate", "--from", "cache", "--to", "vectors", "--model", str(model))
+        contestants = (
+            Contestant("parts", parts),
+            Contestant("opsctl", lambda: place.opsctl(*words, "--collection", place.collection())),
+        )
+        series = in_turn(contestants, rounds, progress)
+    return Section(
+        "migrate-minilm",
+        f"dragonfly-to-weaviate, {TEXTS:,} texts of 256 characters embedded here: whole process, verified",
+        "s",
+        series,
+        (Target("opsctl", 1.05, "parts", words="95 % of its stages measured alone"),),
+        ("parts: embedding alone + insert_many alone, without start-up, model load and read-back",),
+        series.failed,
+    )
+
+
+def table(rounds: int, progress: Progress) -> Section:
+    """Hashes into rows: the whole command against psql's \\copy of the same rows from a file."""
+    from tests.stores import postgres_server, redis_server
+
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        source = stack.enter_context(redis_server.running("redis"))
+        sink = stack.enter_context(postgres_server.running())
+        place = Place(folder, source, sink)
+        stores = {"jobs": {"redis": source.url}, "table": {"postgres": sink.url}}
+        (folder / "opsctl.yaml").write_text(json.dumps({"version": 1, "stores": stores}))
+        rows = [(f"job:{n}", n, f"{n % 97}.25", "done" if n % 3 else "open", DAY) for n in range(ROWS)]
+        pipe = source.client.pipeline(transaction=False)
+        for key, number, amount, state, at in rows:
+            pipe.hset(key, mapping={"number": number, "amount": amount, "state": state, "at": at})
+        pipe.execute()
+        (folder / "rows.tsv").write_text("".join("\t".join(map(str, each)) + "\n" for each in rows))
+
+        def copy() -> float:
+            name = f"c{uuid.uuid4().hex[:8]}"
+            columns = "(key text primary key, number bigint, amount numeric, state text, at timestamptz)"
+            sink.sql(f"CREATE TABLE {name} {columns}")
+            psql = [str(sink.program("psql")), sink.url, "-qc"]
+            return timed([*psql, f"\\copy {name} from '{folder}/rows.tsv'"])
+
+        both = ("--from", "jobs", "--to", "table", "--match", "job:*", "--batch", "1000")
+
+        def move() -> float:
+            return place.opsctl("migrate", "redis-to-postgres", *both, "--table", f"t{uuid.uuid4().hex[:8]}")
+
+        contestants = (
+            Contestant("copy", copy),
+            Contestant("opsctl", move),
+        )
+        series = in_turn(contestants, rounds, progress)
+    return Section(
+        "migrate-table",
+        f"redis-to-postgres, {ROWS:,} hashes of 4 fields: whole process, verified",
+        "s",
+        series,
+        (Target("opsctl", 1 / 0.6, "copy", words="at least 0.6 of psql \\copy of the same rows"),),
+        ("\\copy reads a file that is there; opsctl reads Redis, exports, copies, reads back and compares",),
+        series.failed,
+    )
+
+
+def model_folder() -> Path | None:
+    """Where the tests find MiniLM, if it is there."""
+    places = [os.environ.get("OPSCTL_TEST_MODEL"), str(ROOT.parent / "shared/models/all-MiniLM-L6-v2")]
+    return next((Path(each) for each in places if each and Path(each, "model.onnx").is_file()), None)
+
+
+def sections(rounds: int, progress: Progress, wanted: set[str]) -> Iterator[tuple[str, Callable[[], Section]]]:
+    """What was asked for of the migrations."""
+    if "migrate-hnsw" in wanted:
+        yield "migrate-hnsw", lambda: vectors(rounds, progress, asynchronous=False)
+    if "migrate-async" in wanted:
+        yield "migrate-async", lambda: vectors(rounds, progress, asynchronous=True)
+    if "migrate-minilm" in wanted and (model := model_folder()):
+        yield "migrate-minilm", lambda: minilm(rounds, progress, model)
+    if "migrate-table" in wanted:
+        yield "migrate-table", lambda: table(rounds, progress)
