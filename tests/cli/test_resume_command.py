@@ -106,6 +106,16 @@ NO_LEASE = {
     "droplet snapshot",
     "init",
     "lease break",
+    "collections apply",
+    "collections close-day",
+}
+# Hours of work under the lease of a store (`data:…`): whoever comes second is told who has it, and does not wait.
+STORES = {
+    "migrate dragonfly-to-weaviate",
+    "migrate qdrant-to-cloud",
+    "migrate redis-to-managed",
+    "migrate redis-to-postgres",
+    "migrate state-to-redis",
 }
 
 
@@ -121,6 +131,7 @@ def test_every_command_that_changes_a_droplet_can_wait() -> None:
             yield name, {each.name for each in command.params}
 
     found = dict(leaves(typer.main.get_command(build((), everything=True)), ""))
-    changing = {name for name, options in found.items() if "dry_run" in options} - NO_LEASE
+    assert set(found) >= NO_LEASE | STORES, "every name here is a command"
+    changing = {name for name, options in found.items() if "dry_run" in options} - NO_LEASE - STORES
     assert {name for name in changing if "wait" not in found[name]} == set()
     assert {"startup", "stop", "restart", "deploy", "rollback"} <= {n for n in changing if "resume" in found[n]}
