@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -17,6 +18,7 @@ from opsctl.jobs.host_actions import digest
 from opsctl.jobs.host_facts import HostFacts, Placed, parse
 from opsctl.jobs.host_install import contents, differing, how_to_replay, target_of
 from opsctl.jobs.host_status import judge, skew
+from opsctl.model import assets
 from opsctl.model.cancel import Cancel
 from opsctl.model.droplet_app import Target
 from opsctl.model.errors import ConfigError, StepFailed
@@ -148,7 +150,7 @@ def test_an_installed_opsctl_without_sources_makes_the_same(tmp_path: Path) -> N
     package = Path(opsctl.__file__).resolve().parent
     copy = tmp_path / "site" / "opsctl"
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    for kind in ("playbooks", "sql"):
+    for kind in get_args(assets.Kind):
         if (package.parents[1] / kind).is_dir():
             shutil.copytree(package.parents[1] / kind, copy / kind)
     code = (

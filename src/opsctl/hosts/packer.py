@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import opsctl
 from opsctl.hosts import wheels
@@ -72,7 +73,7 @@ def own_files() -> Iterator[tuple[str, bytes]]:
         name = path.relative_to(package)
         if path.is_file() and name.parts[0] not in _LEFT_OUT and "__pycache__" not in name.parts:
             yield f"opsctl/{name.as_posix()}", path.read_bytes()
-    kinds: tuple[assets.Kind, ...] = ("playbooks", "sql", "collections")
+    kinds: tuple[assets.Kind, ...] = get_args(assets.Kind)
     for kind in kinds:
         for folder in reversed(assets.folders(kind)):
             for path in sorted(folder.rglob("*")):
