@@ -135,12 +135,22 @@ def answers(droplet: Droplet) -> bool:
     return subprocess.run(argv, capture_output=True, timeout=60, check=False).returncode == 0
 
 
+def comes_back(droplet: Droplet) -> bool:
+    """Whether a login succeeds within a minute: what was held back or asked again takes a busy machine its time."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if answers(droplet):
+            return True
+        time.sleep(1)
+    return False
+
+
 def test_nobody_gets_in_until_it_is_mended(droplet: Droplet) -> None:
     for what in ("network-cut", "ssh-down", "hung"):
         break_(droplet, what)
         assert not answers(droplet)
         assert mend(droplet, what) == [what]
-        assert answers(droplet)
+        assert comes_back(droplet)
 
 
 def test_several_faults_are_undone_the_last_one_first(droplet: Droplet) -> None:
@@ -149,7 +159,7 @@ def test_several_faults_are_undone_the_last_one_first(droplet: Droplet) -> None:
     assert broken(droplet) == ["network-cut", "ssh-down", "hung"]
     assert droplet.opsctl("sandbox", "break", "docker-down").returncode == 4, "nothing can be done to one that hangs"
     assert mend(droplet) == ["hung", "ssh-down", "network-cut"]
-    assert answers(droplet)
+    assert comes_back(droplet)
 
 
 def test_a_slow_network_holds_every_byte_back(droplet: Droplet) -> None:

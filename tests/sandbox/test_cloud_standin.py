@@ -134,6 +134,8 @@ def test_a_snapshot_restores_and_a_resize_is_one(rented: Rented) -> None:
     droplet, client = rented.droplet, rented.client
     volume = "/var/lib/docker/volumes/kept/_data"
     droplet.sh(f"echo then > /root/mark; docker volume create kept > /dev/null; echo then > {volume}/mark")
+    for each in client.snapshots.list(resource_type="droplet")["snapshots"]:  # another file's, of the same droplet
+        client.snapshots.delete(each["id"])
     assert rented.act(type="snapshot", name="before") == "completed"
     [snapshot] = client.droplets.list_snapshots(rented.number)["snapshots"]
     [same] = client.snapshots.list(resource_type="droplet")["snapshots"]
