@@ -10,7 +10,14 @@ import pytest
 from tests.conftest import Opsctl
 
 ROOT = Path(__file__).parent.parent.parent
-SHIPPED = ["deploy-and-validate", "reboot-recovery", "remove-observability", "selective-startup"]
+SHIPPED = [
+    "deploy-and-validate",
+    "qdrant-to-cloud",
+    "reboot-recovery",
+    "remove-observability",
+    "selective-startup",
+    "weaviate-first",
+]
 
 
 def test_every_shipped_playbook_is_listed_and_shown(opsctl: Opsctl) -> None:
