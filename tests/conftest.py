@@ -55,6 +55,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.get_closest_marker("vm") is None, item.path.name == "test_vm.py"))
 
 
+class _Nothing(list[Any]):
+    """No droplet in an answer: who takes the first one is told what the command said instead."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__()
+        self._said = said
+
+    def __getitem__(self, index: Any) -> Any:
+        pytest.fail(f"the command answered for no droplet:\n{self._said}")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """One line for each failure, where $OPSCTL_FAILURES says: `./dev test` ends with them."""
+    reports = [each for kind in ("failed", "error") for each in terminalreporter.stats.get(kind, [])]
+    path = os.environ.get("OPSCTL_FAILURES")
+    if path and not hasattr(terminalreporter.config, "workerinput"):
+        Path(path).write_text("".join(f"{each.nodeid} ({each.when}): {_reason(each)}\n" for each in reports))
+
+
+def _reason(report: Any) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    words = (crash.message if crash is not None else str(report.longrepr)).split()
+    return " ".join(words)[:300]
+
+
 @dataclass(frozen=True)
 class Opsctl:
     """Runs the real command in a process of its own."""
@@ -97,6 +122,8 @@ class Opsctl:
         assert done.stdout.strip(), done.stderr
         document: dict[str, Any] = json.loads(done.stdout)
         assert document["exit_code"] == done.returncode
+        if not document.get("droplets", True):
+            document["droplets"] = _Nothing(done.stdout + done.stderr)
         return document
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,6 +119,21 @@ def test_off_leaves_nothing(droplet: Droplet) -> None:
     assert _cloud(droplet) == ""
     assert "COMPOSE_PROFILES" not in droplet.sh("cat /opt/Dev-Tools/deploy/.env")
     assert "alloy" not in droplet.sh("cd /opt/Dev-Tools/deploy && docker compose config --services")
+
+
+def test_a_port_that_somebody_took_meanwhile_is_replaced(droplet: Droplet) -> None:
+    """As after a restart of this machine: the receiver is gone, and another program has its port."""
+    first = droplet.opsctl.json("sandbox", "observability", "on")["droplets"][0]["result"]
+    subprocess.run(["docker", "rm", "-f", _cloud(droplet)], capture_output=True, check=True)
+    port = int(first["metrics"].rpartition(":")[2])
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            on = droplet.opsctl("sandbox", "observability", "on")
+        assert on.returncode == 0, on.stderr
+        assert f"port {port} or" in on.stderr
+        assert f"127.0.0.1:{port}" not in on.stdout
+    finally:
+        assert droplet.opsctl("sandbox", "observability", "off").returncode == 0
 
 
 def _cloud(droplet: Droplet) -> str:

@@ -203,7 +203,7 @@ class Container:
         if code == 0:
             return True
         outer.remove_container(name, cancel)
-        if any(words in error for words in ("port is already allocated", "address already in use")):
+        if outer.says_port_taken(error):
             raise PortTaken(f"port {spec.port} is taken", why=error)
         if last or "operation not permitted" not in error:
             raise StepFailed(f"{spec.name} could not be started", why=error, next="opsctl sandbox up --kind vm")

@@ -167,8 +167,7 @@ def observe(name: str, feed: str, progress: Progress, cancel: Cancel) -> tuple[S
     """Give a sandbox a cloud that receives its metrics and traces. Raises as `observability.on`, UsageError."""
     with _held(name, progress, cancel):
         sandbox = get(name)
-        ports = (free_port(set()), free_port(set()))
-        receiver = observability.on(sandbox.folder, sandbox.kind, sandbox.droplets, feed, ports, progress, cancel)
+        receiver = observability.on(sandbox.folder, sandbox.kind, sandbox.droplets, feed, _two_ports, progress, cancel)
         save(sandbox)
         return sandbox, receiver
 
@@ -185,8 +184,12 @@ def observe_no_more(name: str, progress: Progress, cancel: Cancel) -> bool:
 def _observe_again(sandbox: Sandbox, progress: Progress, cancel: Cancel) -> None:
     there = observability.load(sandbox.folder)
     if there is not None:
-        ports = (there.metrics, there.traces)
-        observability.on(sandbox.folder, sandbox.kind, sandbox.droplets, there.feed, ports, progress, cancel)
+        observability.on(sandbox.folder, sandbox.kind, sandbox.droplets, there.feed, _two_ports, progress, cancel)
+
+
+def _two_ports() -> tuple[int, int]:
+    first = free_port(set())
+    return first, free_port({first})
 
 
 def power(name: str, how: Power, progress: Progress, cancel: Cancel) -> None:

@@ -8,7 +8,7 @@ import json
 import secrets
 import shlex
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from opsctl.model.errors import ConfigError, DeadlineExceeded, StepFailed
 from opsctl.sandbox import outer, procs
 from opsctl.sandbox.breakage_inside import inside
 from opsctl.sandbox.identity import write_private
-from opsctl.sandbox.kinds import Progress, Spec
+from opsctl.sandbox.kinds import PortTaken, Progress, Spec
 
 ENV_FILE = "observability.env"
 METRICS, TRACES = 19090, 19091  # the ports in there
@@ -70,13 +70,14 @@ def on(
     kind: str,
     specs: Sequence[Spec],
     feed: str,
-    ports: tuple[int, int],
+    free_ports: Callable[[], tuple[int, int]],
     progress: Progress,
     cancel: Cancel,
 ) -> Receiver:
     """Leave the receiver running and the droplets' stack told of it; safe to repeat.
 
-    Raises ConfigError for a kind that cannot, StepFailed, DeadlineExceeded.
+    It keeps its ports while nobody else has them. Raises ConfigError for a kind that cannot, StepFailed,
+    DeadlineExceeded.
     """
     if kind != "container":
         raise ConfigError(
@@ -86,16 +87,25 @@ def on(
             code="sandbox-kind",
         )
     there = load(folder)
-    ports = (there.metrics, there.traces) if there is not None else ports
     if not (folder / ENV_FILE).exists():
         write_private(folder / ENV_FILE, f"LANGSMITH_API_KEY=lsv2_pt_{secrets.token_hex(16)}_{secrets.token_hex(5)}\n")
     name = _name(specs[0])
     running = outer.attempt("container", "inspect", "-f", "{{.State.Running}}", name, cancel=cancel)[1] == "true"
-    # Noted before it is there: whatever cuts this short, `down` finds it.
-    write_private(folder / _NOTE, json.dumps(asdict(Receiver(*ports, "", feed, name))) + "\n")
-    if not running:
+    ports = (there.metrics, there.traces) if there is not None else free_ports()
+    for last in (False, False, False, False, True):
+        # Noted before it is there: whatever cuts this short, `down` finds it.
+        write_private(folder / _NOTE, json.dumps(asdict(Receiver(*ports, "", feed, name))) + "\n")
+        if running:
+            break
         progress("starting the receiver of metrics and traces")
-        _create(name, specs[0], ports, _key(folder), cancel)
+        try:
+            _create(name, specs[0], ports, _key(folder), cancel)
+            break
+        except PortTaken as taken:
+            if last:
+                raise
+            progress(f"{taken.info.what}: taking other ones")
+            ports = free_ports()
     address = outer.docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", name, cancel=cancel)
     receiver = Receiver(*ports, address, feed, name)
     write_private(folder / _NOTE, json.dumps(asdict(receiver)) + "\n")
@@ -154,7 +164,12 @@ def _create(name: str, spec: Spec, ports: tuple[int, int], key: str, cancel: Can
     )
     procs.output(["docker", "cp", "-", f"{name}:/"], stdin=_files(key), cancel=cancel, timeout=30)
     procs.output(["bash", "-c", _CARRY, "carry", droplet, name], cancel=cancel, timeout=120)
-    outer.docker("start", name, cancel=cancel)
+    code, _, error = outer.attempt("start", name, cancel=cancel, timeout=60)
+    if code == 0:
+        return
+    if outer.says_port_taken(error):
+        raise PortTaken(f"port {ports[0]} or {ports[1]} is taken", why=error, next="opsctl sandbox observability on")
+    raise StepFailed("the receiver could not be started", why=error, next="opsctl sandbox observability on")
 
 
 def _files(key: str) -> bytes:

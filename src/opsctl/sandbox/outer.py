@@ -46,6 +46,11 @@ def docker(*words: str, cancel: Cancel, timeout: float = _QUICK) -> str:
     return procs.output(["docker", *words], cancel=cancel, timeout=timeout)
 
 
+def says_port_taken(error: str) -> bool:
+    """Whether a failed `docker start` complains of a published port that somebody else has."""
+    return any(words in error for words in ("port is already allocated", "address already in use"))
+
+
 def has_image(tag: str, cancel: Cancel) -> bool:
     """Whether the engine has an image of that name."""
     return attempt("image", "inspect", "-f", "{{.Id}}", tag, cancel=cancel)[0] == 0
