@@ -66,7 +66,8 @@ def torture(session: nox.Session) -> None:
     """The full count of kills at random points; the JSON stays in bench/results."""
     prepare(session)
     Path("bench/results").mkdir(parents=True, exist_ok=True)
-    session.run("pytest", "-m", "torture", "tests/torture", *session.posargs, env={"OPSCTL_TORTURE": "50"})
+    rounds = {"OPSCTL_TORTURE": "50", "OPSCTL_TORTURE_COMMANDS": "50", "OPSCTL_TORTURE_MIGRATE": "100"}
+    session.run("pytest", "-m", "torture", "tests/torture", *session.posargs, env=rounds)
 
 
 @nox.session

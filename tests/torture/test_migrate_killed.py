@@ -1,6 +1,6 @@
 """A migration killed by SIGKILL at random and at named points: run again, nothing is lost and nothing doubled.
 
-The suite runs a seeded sample; OPSCTL_TORTURE=100 kills so often and keeps what it saw as JSON.
+The suite runs a seeded sample; OPSCTL_TORTURE_MIGRATE=100 kills so often and keeps what it saw as JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from opsctl.model.migrate import Checksum, digest
 __all__ = ["redis_at_rest"]
 pytestmark = pytest.mark.torture
 
-ROUNDS = int(os.environ.get("OPSCTL_TORTURE", "5"))
+ROUNDS = int(os.environ.get("OPSCTL_TORTURE_MIGRATE", "5"))
 SEED = int(os.environ.get("OPSCTL_TORTURE_SEED", "20261128"))
 DRIVER = Path(__file__).with_name("migrate_driver.py")
 RESULTS = Path(__file__).parents[2] / "bench" / "results"
