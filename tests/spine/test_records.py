@@ -13,7 +13,7 @@ from opsctl.model.events import Outcome
 from opsctl.model.plan import Action, Plan, Step
 from opsctl.model.ports import Script
 from opsctl.model.run import RunResult, StepResult
-from opsctl.spine import audit, holders, journal, records
+from opsctl.spine import audit, holders, journal, processes, records
 from opsctl.spine.audit import Actor, Entry
 
 
@@ -64,14 +64,23 @@ def test_a_run_in_several_parts_is_several_lines(tmp_path: Path) -> None:
     assert [each.outcome for each in found] == ["done", "done", "abandoned"]
 
 
-def test_what_was_begun_here_runs_as_long_as_its_process() -> None:
-    def line(pid: int, run: str) -> str:
-        return json.dumps({"at": "", "event": "begin", "run": run, "pid": pid})
+def test_what_was_begun_here_runs_as_long_as_its_process_and_no_longer() -> None:
+    def line(pid: int, born: str, run: str) -> str:
+        return json.dumps({"at": "", "event": "begin", "run": run, "pid": pid, "born": born})
 
-    dead = subprocess.Popen(["true"])
+    dead = subprocess.Popen(["sleep", "60"])
+    was = processes.born(dead.pid)
+    dead.kill()
     dead.wait()
-    found = records.runs([line(os.getpid(), "a"), line(dead.pid, "b")], where="here")
-    assert [each.outcome for each in found] == ["running", "abandoned"]
+    ours = os.getpid(), processes.born(os.getpid())
+    lines = [
+        line(*ours, "a"),
+        line(dead.pid, was, "b"),
+        line(ours[0], was, "its number again"),
+        line(ours[0], "", "old"),
+    ]
+    found = records.runs(lines, where="here")
+    assert [each.outcome for each in found] == ["running", "abandoned", "abandoned", "abandoned"]
 
 
 def test_the_steps_of_a_journal(tmp_path: Path) -> None:

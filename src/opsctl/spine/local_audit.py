@@ -11,6 +11,7 @@ from typing import Any
 from opsctl.model.errors import StepFailed
 from opsctl.spine import audit
 from opsctl.spine.journal import state_home
+from opsctl.spine.processes import born
 
 
 def path(folder: Path | None = None) -> Path:
@@ -58,7 +59,8 @@ def _droplet(line: str) -> str:
 def _append(rest: str, droplet: str, folder: Path | None) -> None:
     where = path(folder)
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    stamp = json.dumps({"at": now, "droplet": droplet, "pid": os.getpid()}, ensure_ascii=False)
+    ours = os.getpid()
+    stamp = json.dumps({"at": now, "droplet": droplet, "pid": ours, "born": born(ours)}, ensure_ascii=False)
     data = f"{stamp[:-1]},{rest}\n".encode()
     try:
         where.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, cast, get_args
 
 from opsctl.model.audit import AuditRun, JournalStep, RunOutcome
 from opsctl.model.ports import Script
+from opsctl.spine.processes import born
 
 _OUTCOMES = get_args(RunOutcome)
 _READ = r"""
@@ -57,7 +57,7 @@ def runs(
         if value.get("event") == "begin":
             open_[run] = len(found)
             found.append(_begun(value, run, where))
-            if where == "here" and _lives(value.get("pid")):
+            if where == "here" and _lives(value):
                 alive.add(run)
         elif value.get("event") == "end" and run in open_:
             number = open_.pop(run)
@@ -129,11 +129,8 @@ def _ended(begun: AuditRun, value: Mapping[str, Any]) -> AuditRun:
     )
 
 
-def _lives(pid: object) -> bool:
-    try:
-        os.kill(int(str(pid)), 0)
-    except PermissionError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return True
+def _lives(begin: Mapping[str, Any]) -> bool:
+    number, when = str(begin.get("pid", "")), begin.get("born", "")
+    now = born(int(number)) if number.isdigit() else ""
+    # Without a moment it is a line of an older opsctl: its number alone might be another process's by now.
+    return bool(now) and now == when

@@ -15,6 +15,7 @@ from opsctl.model.jsonable import to_jsonable
 from opsctl.model.migrate import Counts, Described, Progress, Receipt, digest
 from opsctl.model.migrate_shown import RunRecord, RunShown
 from opsctl.spine.journal import state_home
+from opsctl.spine.processes import born
 
 T = TypeVar("T")
 
@@ -158,27 +159,6 @@ def find(wanted: str, root: Path | None = None) -> RunFolder:
         why=f"there is {shown}",
         next="opsctl migrate status",
     )
-
-
-def born(pid: int) -> str:
-    """The boot and the moment in which a process was born, "" for one that is gone."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        # The name in brackets may hold anything, even brackets.
-        rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return _born_elsewhere(pid)
-    return "" if rest[0] in "ZX" else f"{boot[:8]}-{rest[19]}"
-
-
-def _born_elsewhere(pid: int) -> str:
-    if Path("/proc/self/stat").exists():
-        return ""
-    try:  # a system without /proc: the number has to do
-        os.kill(pid, 0)
-    except OSError:
-        return ""
-    return "alive"
 
 
 def this_process() -> tuple[int, str]:
