@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.conftest import Droplet as Sandbox
 from tests.conftest import Opsctl
+from tests.jobs.startup_droplet import small
 from tests.test_main_job import valid
 
 from opsctl.docker.inspect import parse_containers
@@ -352,3 +354,16 @@ def test_on_a_droplet_victim_and_limit_are_named_in_one_short_look(droplet: Sand
     wrong = droplet.opsctl("why", "gatway-mcp")
     assert wrong.returncode == 2
     assert "opsctl why gateway-mcp" in wrong.stderr
+
+
+@pytest.mark.sandbox
+@pytest.mark.timeout(300)
+def test_a_container_without_a_health_check_hides_no_other(droplet: Sandbox, tmp_path: Path) -> None:
+    stack = small(droplet, tmp_path)
+    stack.services("good", "good2")
+    assert stack.opsctl("startup").returncode == 0
+    assert "Nothing is down: 2 of 2 services run" in stack.opsctl("why").stdout
+    droplet.sh("docker stop -t 1 t-good-1 t-good2-1")
+    assert "No service runs: the 2 with a container" in stack.opsctl("why").stdout
+    droplet.sh("docker start t-good-1 t-good2-1; docker kill t-good2-1")
+    assert "good2 is down with exit code 137" in stack.opsctl("why").stdout

@@ -25,12 +25,14 @@ engine() { # the containers, and the last log lines of those with which somethin
   [ -z "$out" ] && return 0
   sed 's/^/@@row /' <<<"$out"
   ids=$(cut -d' ' -f1 <<<"$out")
-  head='@@c {{.Id}} {{.State.Status}} {{.State.ExitCode}} {{.RestartCount}} {{if .State.Health}}{{.State.Health.Status}}{{else}}-{{end}} {{with .Config.Labels}}{{with index . "com.docker.compose.service"}}{{.}}{{end}}{{end}} @{{.Path}}'
+  head='@@c {{.Id}} {{.State.Status}} {{.State.ExitCode}} {{.RestartCount}} {{with index .State "Health"}}{{.Status}}{{else}}-{{end}} {{with .Config.Labels}}{{with index . "com.docker.compose.service"}}{{.}}{{end}}{{end}} @{{.Path}}'
+  # `index`, for where there is no health check the key is missing: a field would fail, and with it every container.
   # shellcheck disable=SC2086 # one word an id
   out=$(timeout 8 docker container inspect --format "$head"$'\n'"$template" $ids 2>&1)
   # One that is dying just now keeps its lock, and all the others waiting.
   if [ $? = 124 ]; then out=$(each_alone "$head"$'\n'"$template" "$ids"); fi
   grep -v '^@@c ' <<<"$out"
+  grep -q '^{' <<<"$out" || return 1
   sed -n 's/^@@c \([0-9a-f]*\) .*@\([^@]*\)$/@@program \1 \2/p' <<<"$out"
   while read -r _ id status code restarts health service rest; do
     case $service in @*) service='' ;; esac

@@ -107,4 +107,6 @@ def _up(own: Mapping[str, Container], deaths: tuple[Death, ...], service: str, f
         return f"{len(up)} of {len(own)} services are up: {', '.join(sorted(up))}." if up else "No service is up."
     if not own:
         return f"No service of the stack has a container; the droplet is up for {age}."
+    if not up:
+        return f"No service runs: the {len(own)} with a container were stopped in good order; up for {age}."
     return f"Nothing is down: {len(up)} of {len(own)} services run; the droplet is up for {age}."
