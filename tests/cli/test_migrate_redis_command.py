@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,3 +106,60 @@ def test_every_key_to_a_managed_one_and_taken_back(typed: Opsctl, servers: tuple
     assert contents(first) == before
     assert first.client.pttl("memory:ends") > 500_000
     assert second.client.dbsize() == 0
+
+
+def test_what_a_run_exported_as_a_table(
+    typed: Opsctl, servers: tuple[RedisServer, RedisServer], tmp_path: Path
+) -> None:
+    client = servers[0].client
+    client.set('session:"1"\n,x', '{"n": 1}')
+    client.set(b"session:\xff", b"\x00\xfe")
+    client.hset("session:h", mapping={"a": "1", "b": "zwei"})
+    done = typed.json("migrate", "redis-to-managed", "--from", "old", "--to", "managed")
+    run = done["run_id"]
+    client.set("session:h2", "later")
+    typed("migrate", "redis-to-managed", "--from", "old", "--to", "managed")
+    rows = tmp_path / "rows.csv"
+    said = typed("migrate", "export", run, "--to", str(rows))
+    assert said.returncode == 0, said.stderr
+    assert f"3 records of {run} in {rows}" in " ".join(said.stdout.split())
+    assert "zwei" not in said.stdout + said.stderr
+    assert rows.stat().st_mode & 0o777 == 0o600
+    with rows.open(newline="") as file:
+        found = {base64.b64decode(each["key64"]): each for each in csv.DictReader(file)}
+    assert found.keys() == {b'session:"1"\n,x', b"session:\xff", b"session:h"}
+    lines = tmp_path / "rows.jsonl"
+    shown = typed.json("migrate", "export", run[:20], "--to", "rows.jsonl")["droplets"][0]["result"]
+    assert (shown["records"], shown["format"], shown["whole"]) == (3, "jsonl", True)
+    again = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert {each["key64"]: each["record"] for each in again} == {
+        each["key64"]: json.loads(each["record"]) for each in found.values()
+    }
+    assert shown["bytes"] == lines.stat().st_size
+
+
+def test_a_table_takes_nobodys_place_and_needs_a_format(
+    typed: Opsctl, servers: tuple[RedisServer, RedisServer], tmp_path: Path
+) -> None:
+    servers[0].client.set("a", "1")
+    typed("migrate", "redis-to-managed", "--from", "old", "--to", "managed")
+    there = tmp_path / "there.csv"
+    there.write_text("somebody's")
+    refused = typed("migrate", "export", "last", "--to", "there.csv")
+    assert refused.returncode == 2
+    assert "--force" in refused.stderr
+    assert there.read_text() == "somebody's"
+    assert typed("migrate", "export", "last", "--to", "there.csv", "--force").returncode == 0
+    assert there.read_text().startswith("key,key64,")
+    assert there.stat().st_mode & 0o777 == 0o600
+    unknown = typed("migrate", "export", "last", "--to", "there.xlsx")
+    assert (unknown.returncode, ".jsonl" in unknown.stderr) == (2, True)
+    nowhere = typed("migrate", "export", "last", "--to", "no/such/there.csv")
+    assert (nowhere.returncode, "cannot be written" in nowhere.stderr) == (1, True)
+    servers[0].client.flushall()
+    servers[1].client.flushall()
+    empty = typed.json("migrate", "redis-to-managed", "--from", "old", "--to", "managed")
+    nothing = typed("migrate", "export", empty["run_id"], "--to", "nothing.csv")
+    assert (nothing.returncode, "exported nothing" in nothing.stderr) == (1, True)
+    assert not (tmp_path / "nothing.csv").exists()
+    assert not list(tmp_path.glob(".*csv*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -89,6 +90,12 @@ def test_from_its_beginning_to_its_rollback(jobs: Droplet, tmp_path: Path) -> No
     resumed = elsewhere("migrate", "resume", "last", "--window", "00:00-24:00", "-d", jobs.name)
     assert resumed.returncode == 0, resumed.stderr
     assert (rows(jobs), keys(jobs)) == (COUNT, COUNT)
+    table = tmp_path / "jobs.csv"
+    written = elsewhere.json("migrate", "export", "last", "-d", jobs.name, "--to", str(table))
+    assert written["droplets"][0]["result"]["records"] == COUNT
+    assert table.stat().st_mode & 0o777 == 0o600
+    with table.open(newline="") as file:
+        assert {each["key"] for each in csv.DictReader(file)} == {f"job:{number + 1}" for number in range(COUNT)}
     assert elsewhere("migrate", "finish", "last", "-d", jobs.name).returncode == 2
     assert elsewhere("migrate", "finish", "last", "-d", jobs.name, "--yes").returncode == 0
     assert (rows(jobs), keys(jobs)) == (COUNT, 0)

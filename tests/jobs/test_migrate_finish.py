@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 from tests.jobs.migrate_memory import MemorySource, Try, identity, numbered
 
 from opsctl.jobs import migrate
-from opsctl.jobs.migrate_lines import to_csv
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import Interrupted, UsageError
 from opsctl.model.migrate import Limits, State
@@ -192,15 +190,6 @@ def test_a_dry_run_after_a_run_sees_what_is_left(work: Try) -> None:
     seen = migrate.dry_run(work.run("second"))
     assert (seen.records, seen.unchanged, seen.work) == (96, 95, 1)
     assert not work.run("second").folder.exists()
-
-
-def test_the_export_as_csv(work: Try) -> None:
-    migrate.run(work.run())
-    into = io.StringIO()
-    assert to_csv(work.run().export, into) == 95
-    head, first, *_ = into.getvalue().splitlines()
-    assert head.startswith("key,key64,id,group,digest")
-    assert first.startswith("k0,")
 
 
 def test_the_ledger_tells_what_became_of_each_key(work: Try) -> None:

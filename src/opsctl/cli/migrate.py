@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opsctl.cli import commands
+from opsctl.cli import commands, migrating_kept
 from opsctl.cli import migrating_away as away
 from opsctl.cli.context import Context
 from opsctl.cli.migrating_again import again, pace_of
+from opsctl.cli.migrating_kept import OnOption, RunArgument
 from opsctl.cli.migrating_options import RateOption, WindowOption
 from opsctl.cli.migration_kinds import MIGRATIONS
 from opsctl.cli.options import JsonOption, StackOption, VerboseOption, YesOption
@@ -25,22 +26,13 @@ if TYPE_CHECKING:
 
 group = typer.Typer(no_args_is_help=True)
 
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run of `migrate list`, by the beginning of its id, or last.")
-]
-OnOption = Annotated[
-    str | None,
-    typer.Option(
-        "-d", "--droplet", metavar="NAME", help="A run that works on this droplet (`--on`).", rich_help_panel="Where"
-    ),
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the group to the app, with every migration in it."""
     help_text = "Data from one store to another, verified before anything is deleted."
     for each in MIGRATIONS:
         importlib.import_module(f"opsctl.cli.{each.module}").register(group)
+    migrating_kept.register(group)
     app.add_typer(group, name="migrate", help=help_text, rich_help_panel=commands.DATA)
 
 

@@ -191,6 +191,16 @@ def receipt(context: Context, run: str) -> Receipt | None:
         return _asked(session, run)[0].receipt
 
 
+@contextmanager
+def export(context: Context, run: str) -> Iterator[tuple[RunShown, Iterator[str]]]:
+    """A run on a droplet, and the lines of its export as they come."""
+    from opsctl.jobs.detached import export_lines
+
+    with on_droplet(context) as session:
+        (now,) = _asked(session, run)
+        yield now, export_lines(session.reads, now.folder, cancel=session.cancel)
+
+
 def told(context: Context, run: str, *, as_json: bool) -> ExitCode:
     """`pause RUN -d DROPLET`."""
     from opsctl.jobs.detached import ask

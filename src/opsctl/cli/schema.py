@@ -55,6 +55,7 @@ RESULTS = {
     "migrate.rollback": "opsctl.model.migrate_shown:Outcome",
     "migrate.replay": "opsctl.model.migrate_shown:Outcome",
     "migrate.attach": "opsctl.model.migrate_shown:RunListing",
+    "migrate.export": "opsctl.model.migrate_shown:RunExported",
     "migrate.list": "opsctl.model.migrate_shown:MigrationListing",
     "migrate.pause": "opsctl.model.migrate_shown:RunControlled",
     "migrate.receipt": "opsctl.model.migrate:Receipt",

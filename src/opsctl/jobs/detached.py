@@ -81,6 +81,15 @@ while :; do
 done
 """
 
+# $1 the run's folder. A last line that is being written has no end yet, and is left out.
+_EXPORT = r"""
+file=$1/export.jsonl
+[ -s "$file" ] || exit 0
+size=$(stat -c %s -- "$file")
+if [ -z "$(tail -c "+$size" -- "$file" | head -c 1)" ]; then head -c "$size" -- "$file"
+else head -c "$size" -- "$file" | sed '$d'; fi
+"""
+
 _CALL = r"""
 export XDG_STATE_HOME=${1%/opsctl/migrations} LC_ALL=C.UTF-8
 bin=$1/app/current/bin/opsctl; shift
@@ -184,6 +193,11 @@ def follow(shell: Shell, run: str, *, cancel: Cancel) -> Iterator[Progress]:
             yield progress_of(json.loads(line))
         except (ValueError, KeyError, TypeError):
             continue  # caught between two writes
+
+
+def export_lines(shell: Shell, folder: str, *, cancel: Cancel) -> Iterator[str]:
+    """The lines of a run's export; none where there is none. Raises StepFailed, Interrupted, UnreachableError."""
+    yield from shell.stream(as_root(_EXPORT, folder), cancel=cancel, timeout=None)
 
 
 def ask(shell: Shell, words: Sequence[str], droplet: str, *, cancel: Cancel) -> dict[str, Any]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from opsctl.model.migrate import Item, Record, Rejected, Source
 from opsctl.spine import runfiles
@@ -85,22 +84,3 @@ def shown(key: bytes) -> str:
     """A key for people, at most 200 characters."""
     text = key.decode("utf-8", "backslashreplace")
     return text if len(text) <= 200 else f"{text[:197]}..."
-
-
-def to_csv(export: Path, into: TextIO) -> int:
-    """The export as CSV: key, id, group, digests and the record as JSON; how many rows."""
-    rows = 0
-    writer = csv.writer(into)
-    writer.writerow(("key", "key64", "id", "group", "digest", "item_digest", "record"))
-    for row in _rows(line for _begin, line in runfiles.read(export)):
-        writer.writerow(row)
-        rows += 1
-    return rows
-
-
-def _rows(lines: Iterable[bytes]) -> Iterator[tuple[str, ...]]:
-    for line in lines:
-        value = exported(line)
-        identity, group, item = value.item or ("", "", b"")
-        key64 = base64.b64encode(value.key).decode()
-        yield (shown(value.key), key64, identity, group, value.digest.hex(), item.hex(), _encode(value.dumped))

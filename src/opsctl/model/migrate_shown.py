@@ -106,6 +106,19 @@ class Migrated:
     next: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class RunExported:
+    """A run's export as a table: how many records, and how many lines of it a later line of the same key replaced."""
+
+    run_id: str
+    path: str
+    format: Literal["csv", "jsonl"]
+    records: int
+    replaced: int
+    bytes: int
+    whole: bool  # the run has ended: nothing will be added
+
+
 # What a command prints with --json: of a run that works on a droplet it shows how that is.
 Outcome = Migrated | RunListing
 Resumed = Migrated | RunControlled | RunListing  # a run that waits is told to go on

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from opsctl.model.migrate_shown import MigrationListing, RunControlled, RunShown
+from opsctl.model.migrate_shown import MigrationListing, RunControlled, RunExported, RunShown
+from opsctl.model.units import show_size
 from opsctl.render.migrate import print_receipt
 from opsctl.render.migrate_progress import done_of, line_of
 
@@ -94,6 +95,17 @@ def print_controlled(done: RunControlled, *, droplet: str = "") -> None:
     else:
         console.print(Text(f"{done.run_id} goes on"), soft_wrap=True)
         console.print(Text.assemble(("next  ", "dim"), f"opsctl migrate attach {done.run_id}{there}"), soft_wrap=True)
+
+
+def print_exported(done: RunExported) -> None:
+    """Write where a run's records went to stdout."""
+    console = Console(highlight=False)
+    size = show_size(done.bytes)
+    console.print(Text(f"{done.records:,} records of {done.run_id} in {done.path} ({size})"), soft_wrap=True)
+    if done.replaced:
+        console.print(Text(f"{done.replaced:,} older lines of the same keys were left out", style="dim"))
+    if not done.whole:
+        console.print(Text("note: the run works still; this is what it has exported so far", style="yellow"))
 
 
 def _records(run: RunShown) -> str:
