@@ -46,6 +46,7 @@ stores:
 
 def files(folder: Path, *, secret: str = "redis://:hunter22@r/0") -> DropletFiles:
     (folder / "own.sql").write_text("select 1;\n")
+    (folder / "collections.yaml").write_text("version: 1\ncollections: {}\n")
     (folder / "mine.env").write_text('WORD="it\'s"\nUNUSED=1\n')
     (folder / "opsctl.yaml").write_text(STACK)
     environ = {"R_URL": secret}
@@ -61,6 +62,7 @@ def test_a_droplets_stack_file_is_its_own_and_says_the_same(tmp_path: Path) -> N
     for name, data in made.files.items():
         (there / name).write_bytes(data)
     stack = read_stack(made.text, there / "opsctl.yaml", environ={})
+    assert made.files["collections.yaml"] == (tmp_path / "collections.yaml").read_bytes()
     assert list(stack.droplets) == ["agents"]
     droplet = stack.droplets["agents"]
     assert (droplet.address, droplet.key, droplet.reserve, droplet.compose) == (
@@ -74,6 +76,20 @@ def test_a_droplets_stack_file_is_its_own_and_says_the_same(tmp_path: Path) -> N
     assert stack.stores["a"]["postgres"].reveal() == "postgres://u:s3cr3tpass@db/x"
     assert stack.stores["b"]["redis"].reveal() == "redis://:hunter22@r/0"
     assert stack.stores["c"]["api_key"].reveal() == "from-a-command"
+
+
+def test_a_probe_of_a_store_that_is_left_out_is_left_out_too(tmp_path: Path) -> None:
+    (tmp_path / "opsctl.yaml").write_text(
+        "version: 1\ndroplets: {a: {address: root@192.0.2.7}, b: {address: root@192.0.2.8}}\n"
+        'stores: {near: {redis: "redis://r", via: a}, far: {redis: "redis://r", via: b}}\n'
+        "probes: {near-answers: {store: near}, far-answers: {store: far}}\n"
+    )
+    stack = load_stack(tmp_path / "opsctl.yaml", environ={})
+    made = for_droplet(stack, stack.droplets["a"], {})
+    (tmp_path / "secrets.env").write_text(made.secrets_text().reveal())
+    there = read_stack(made.text, tmp_path / "there.yaml", environ={})
+    assert (list(there.stores), list(there.probes)) == (["near"], ["near-answers"])
+    assert any("far-answers is left out" in note for note in made.notes)
 
 
 def test_nothing_secret_is_outside_the_secrets_file(tmp_path: Path) -> None:

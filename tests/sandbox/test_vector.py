@@ -78,3 +78,47 @@ def test_weaviate_answers_through_its_droplet_and_each_droplet_has_its_own_servi
     assert services[f"{NAME}-vector"] == {"weaviate"} and "weaviate" not in services[NAME]
     asked = two.json("collections", "status")
     assert "1.35.2" in json.dumps(asked), asked
+    proved = two.json("validate", "-d", NAME, "vectors-answer")
+    (probe,) = proved["droplets"][0]["result"]["probes"]
+    assert (proved["exit_code"], probe["name"], probe["passed"]) == (0, "vectors-answer", True), proved
+
+
+OWN = "collections: {Notes: {vectors: {minilm: {width: 6}}, properties: {text: text, extra: text}}}\n"
+FILL = """for i=1,8 do redis.call('SET','memory:'..i,cjson.encode({text='t'..i,embedding={1,2,3,4,5,i,7,8,9}})) end"""
+
+
+@pytest.mark.sandbox
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("beside", [True, False], ids=["beside the stack file", "named"])
+def test_a_declaration_of_ones_own_goes_along_to_the_droplet(two: Opsctl, tmp_path: Path, beside: bool) -> None:
+    """It declares 6 numbers and the items have 9: the droplet refuses them only if it has the file."""
+    node = f"{NAME}-vector"
+    assert two("startup", "-d", node).returncode == 0
+    stack = tmp_path / "opsctl.yaml"
+    kept = Path(two.environment["OPSCTL_STACK"]).read_text()
+    stores = f'stores:\n  notes: {{redis: "redis://127.0.0.1:6390", via: {node}}}\n'
+    stack.write_text(kept.replace("stores:\n", stores, 1))
+    declared = tmp_path / ("collections.yaml" if beside else "mine.yaml")
+    declared.write_text(f"version: 1\n{OWN}")
+    typed = Opsctl({**two.environment, "OPSCTL_STACK": str(stack)}, tmp_path)
+    named = () if beside else ("--collections", "mine.yaml")
+    on = ("sandbox", "ssh", "--name", NAME, "-d", node, "--")
+    made = "docker run -d --name notes -p 127.0.0.1:6390:6379 devtools/redis:8"
+    try:
+        assert typed(*on, made).returncode == 0
+        filled = typed(
+            *on, f'for _ in 1 2 3 4 5; do docker exec notes redis-cli eval "{FILL}" 0 && break; sleep 1; done'
+        )
+        assert filled.returncode == 0, filled.stderr
+        words = ("dragonfly-to-weaviate", "--from", "notes", "--to", "vectors", "--vectors", "precomputed")
+        schema = (
+            '{"class": "Notes", "vectorConfig": {"minilm": {"vectorizer": {"none": {}}, "vectorIndexType": "hnsw"}},'
+        )
+        schema += '"properties": [{"name": "text", "dataType": ["text"]}, {"name": "extra", "dataType": ["text"]}]}'
+        post = f"curl -sf -X POST -H 'Content-Type: application/json' -d '{schema}' http://127.0.0.1:8080/v1/schema"
+        assert typed(*on, post).returncode == 0
+        done = typed("migrate", *words, "--collection", "Notes", *named, "--on", node, "--yes")
+        assert done.returncode == 3, done.stdout + done.stderr
+        assert "the vector minilm has 9 numbers, and Notes keeps 6" in " ".join((done.stdout + done.stderr).split())
+    finally:
+        typed(*on, "docker rm -fv notes; curl -s -X DELETE http://127.0.0.1:8080/v1/schema/Notes")

@@ -43,6 +43,12 @@ def dragonfly_to_weaviate(
     model: Annotated[
         Path | None, typer.Option("--model", metavar="FOLDER", help="A folder with MiniLM, for want of a network.")
     ] = None,
+    declaration: Annotated[
+        Path | None,
+        typer.Option(
+            "--collections", metavar="FILE", help="The declaration; else collections.yaml beside the stack file."
+        ),
+    ] = None,
     fields: Annotated[
         list[str] | None,
         typer.Option("--field", metavar="PROPERTY=FIELD", help="Where a property is read from; repeatable."),
@@ -76,7 +82,11 @@ def dragonfly_to_weaviate(
         raise UsageError("--model goes with --vectors minilm", next=f"--vectors minilm --model {model}")
     context = shared.context(ctx)
     wanted = _Wanted(pattern, collection, cast("Vectors", vectors), vector, model, _fields(fields), skip_expiring, also)
-    sides = _Sides(from_, to, shared, wanted, context.cancel)
+    if declaration is not None:
+        from opsctl.model.collections_file import load_collections
+
+        load_collections(None, declaration)  # before anything is connected, here or on a droplet
+    sides = _Sides(from_, to, shared, wanted, context.cancel, declaration)
     raise typer.Exit(
         run_migration(
             context,
@@ -87,6 +97,7 @@ def dragonfly_to_weaviate(
             options=wanted.options,
             shared=shared,
             memory=_EMBEDDING if vectors == "minilm" else _PLAIN,
+            declaration=declaration,
         )
     )
 
@@ -135,8 +146,11 @@ class _Wanted:
 class _Sides:
     """Both ends, and what is between: the collection's shape, asked for once it can be reached."""
 
-    def __init__(self, from_: str, to: str, shared: Shared, wanted: _Wanted, cancel: Cancel) -> None:
+    def __init__(
+        self, from_: str, to: str, shared: Shared, wanted: _Wanted, cancel: Cancel, declaration: Path | None
+    ) -> None:
         self._from, self._to, self._shared, self._wanted, self._cancel = from_, to, shared, wanted, cancel
+        self._declaration = declaration
         self._choices = wanted.choices()
         self._made: ShapedSink | None = None
         self._items: MemoryItems | None = None
@@ -185,7 +199,7 @@ class _Sides:
 
         if self._made is None:
             folder = Path(stores.stack.path).parent if stores.stack.path else None
-            declared = load_collections(folder).collections.get(self._wanted.collection)
+            declared = load_collections(folder, self._declaration).collections.get(self._wanted.collection)
             vectors = declared.vectors if declared else {}
             widths = {name: each.width for name, each in vectors.items() if each.width}
             target = stores.target(self._to, ("weaviate",), flag="--to", via=self._shared.to_via)

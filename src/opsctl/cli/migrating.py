@@ -81,18 +81,19 @@ def run_migration(
     shared: Shared,
     after: After | None = None,
     memory: int = 300_000_000,
+    declaration: Path | None = None,
 ) -> ExitCode:
     """Run a migration, or what `migrate resume|finish|rollback|replay` wants of a past run of it.
 
     `options` is everything that shapes the items, secret-free: it is shown, and runs that differ in it share no
-    ledger. `memory`, in bytes, is what it takes at most: its limit on a droplet, with --on. Raises OpsError;
-    Interrupted with the command that goes on.
+    ledger. `memory`, in bytes, is what it takes at most: its limit on a droplet, with --on. `declaration` is what
+    --collections named: it goes along there. Raises OpsError; Interrupted with the command that goes on.
     """
     limits = shared.limits()
     if shared.on or shared.detach:
         from opsctl.cli.migrating_away import send
 
-        return send(context, name, shared, memory)
+        return send(context, name, shared, memory, declaration)
     going_on = context.process.going_on
     if going_on is not None:
         shared = replace(shared, yes=going_on.yes, as_json=going_on.as_json, dry_run=False)

@@ -7,10 +7,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opsctl.cli.context import Context, Session
 from opsctl.cli.output import finish as leave
+from opsctl.model.collections import FILE as COLLECTIONS
 from opsctl.model.errors import ExitCode, Interrupted, UsageError
 from opsctl.model.migrate_shown import RunControlled, RunListing, RunShown
 from opsctl.model.result import CommandResult, DropletResult
@@ -20,12 +23,14 @@ if TYPE_CHECKING:
     from opsctl.jobs.detached import There
     from opsctl.model.migrate import Receipt
 
-_WITH_VALUE = ("--on", "--stack")
+_WITH_VALUE = ("--on", "--stack", "--collections")
 _FLAGS = ("--detach", "--json", "--yes", "-y", "-v", "-vv", "--verbose")
 
 
-def send(context: Context, name: str, shared: Shared, memory: int) -> ExitCode:
+def send(context: Context, name: str, shared: Shared, memory: int, declaration: Path | None = None) -> ExitCode:
     """Begin a migration on a droplet; with --detach leave it there, else watch it until it ends.
+
+    The collections that are declared beside the stack file, or in `declaration`, go along.
 
     Raises UsageError for options that do not go together, OpsError for a droplet that it does not fit on, StepFailed
     with its last words when it did not begin.
@@ -42,6 +47,8 @@ def send(context: Context, name: str, shared: Shared, memory: int) -> ExitCode:
         run, stack = context.run_id, f"{detached.FOLDER}/{context.run_id}/opsctl.yaml"
         words = [*_words(context.process.argv, shared.on, name_of(shared.on)), "--stack", stack, "--yes"]
         files = for_droplet(context.stack, droplet, os.environ)
+        if declaration is not None:
+            files = replace(files, files={**files.files, COLLECTIONS: declaration.read_bytes()})
         detached.start(session.host, run, words, memory=memory, files=files, cancel=context.cancel)
         if not shared.as_json:
             from opsctl.render.migrate_runs import print_begun
@@ -130,8 +137,6 @@ def _asked(session: Session, run: str | None) -> tuple[RunShown, ...]:
 
 
 def _with_droplet(run: RunShown, droplet: str) -> RunShown:
-    from dataclasses import replace
-
     return replace(run, next=tuple(f"{each} -d {droplet}" for each in run.next))
 
 

@@ -31,6 +31,7 @@ _MEMORY = {
     "collection": Parameter("text", "Where they go; Session without."),
     "vectors": Parameter("text", "How.", choices=("minilm", "precomputed", "server")),
     "model": Parameter("text", "A folder with MiniLM, for want of a network."),
+    "collections": Parameter("text", "The file of the collections; else collections.yaml beside the stack file."),
     "also_to_postgres": Parameter("text", "Fill the table that `search` falls back on, too."),
     "skip_expiring": Parameter("duration", "Leave out what expires within that time."),
 }

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from opsctl.model.cancel import Cancel
 from opsctl.model.vector_object import VectorObject
 
+FILE = "collections.yaml"  # beside the stack file
 EXTRA = "extra"  # the property that keeps, as JSON, what a collection has no property for
 NEAR_AT_HAND = (
     "none",

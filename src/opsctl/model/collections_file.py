@@ -22,6 +22,7 @@ from opsctl.model.collections import (
     Tenants,
     Vector,
 )
+from opsctl.model.collections import FILE as NAME
 from opsctl.model.errors import ConfigError
 from opsctl.model.stackfile_check import Models, validate
 from opsctl.model.stackfile_problem import config_error, nearest, shown_path
@@ -29,7 +30,6 @@ from opsctl.model.stackfile_schema import Entry
 from opsctl.model.stackfile_types import Switch, Text
 from opsctl.model.stackfile_yaml import Document, read_yaml
 
-NAME = "collections.yaml"
 Tokenization = Literal["word", "lowercase", "whitespace", "field", "trigram", "gse", "gse_ch", "kagome_ja", "kagome_kr"]
 
 
@@ -119,7 +119,7 @@ def find_collections(folder: Path | None, named: Path | None = None) -> Path:
     """The file: the one that was named, collections.yaml in the stack's folder, the shipped one. Raises ConfigError."""
     if named is not None:
         if not named.is_file():
-            raise ConfigError(f"no file {named}", why="--file names it, and it isn't there", next=f"ls -l {named}")
+            raise ConfigError(f"no file {named}", why="it was named, and it isn't there", next=f"ls -l {named}")
         return named
     if folder is not None and (folder / NAME).is_file():
         return folder / NAME

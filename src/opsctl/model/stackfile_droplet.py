@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from opsctl.model import assets
+from opsctl.model.collections import FILE as COLLECTIONS
 from opsctl.model.errors import ConfigError
 from opsctl.model.secret import Secret
 from opsctl.model.stack import Droplet, Stack
@@ -27,7 +28,7 @@ class DropletFiles:
 
     text: str  # opsctl.yaml
     secrets: Mapping[str, Secret]  # NAME → value, of secrets.env
-    files: Mapping[str, bytes] = field(default_factory=dict)  # SQL files, by their name beside the stack file
+    files: Mapping[str, bytes] = field(default_factory=dict)  # SQL, collections.yaml: by name beside the stack file
     notes: tuple[str, ...] = ()
 
     def secrets_text(self) -> Secret:
@@ -51,12 +52,14 @@ def for_droplet(stack: Stack, droplet: Droplet, environ: Mapping[str, str]) -> D
     _droplets(data, droplet)
     _services(data, stack, droplet)
     making.ways(data.get("stores"), droplet.name)
+    making.askable(data.get("probes"), data.get("stores") or {})
     for part in _SECRET_PARTS:
         if data.get(part) is not None:
             data[part] = making.secret(data[part], (part,))
     rest = {key: value for key, value in data.items() if key not in (*_SECRET_PARTS, "env_file")}
     making.named(rest)
     making.sql(data.get("services"))
+    making.collections()
     data.pop("env_file", None)
     if making.secrets:
         data["env_file"] = SECRETS
@@ -142,6 +145,14 @@ class _Making:
                 self.notes.append(f"stores.{name} is left out: it leads through {via}, which only this machine reaches")
                 del stores[name]
 
+    def askable(self, probes: Any, stores: Any) -> None:
+        """Without the probes that ask a store which was left out."""
+        for name in list(probes or {}):
+            store = probes[name].get("store") if isinstance(probes[name], dict) else None
+            if store is not None and store not in stores:
+                self.notes.append(f"probes.{name} is left out: it asks {store}")
+                del probes[name]
+
     def named(self, value: Any) -> None:
         """The variables that stand anywhere else, with the values they have here."""
         for name in _names(value):
@@ -160,6 +171,11 @@ class _Making:
                 found = assets.sql_file(name, self.folder)
                 if found is not None and self.folder is not None and found.is_relative_to(self.folder):
                     self.files[found.relative_to(self.folder).as_posix()] = found.read_bytes()
+
+    def collections(self) -> None:
+        """The declared collections that stand beside the stack file; without it the droplet would take the shipped."""
+        if self.folder is not None and (self.folder / COLLECTIONS).is_file():
+            self.files[COLLECTIONS] = (self.folder / COLLECTIONS).read_bytes()
 
 
 def _names(value: Any) -> Iterator[str]:
