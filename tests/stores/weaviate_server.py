@@ -1,9 +1,14 @@
-"""A real Weaviate on loopback: built once with Go, started with its own data folder, ended by its process id."""
+"""A real Weaviate on loopback: built once with Go, started with its own data folder, ended by its process id.
+
+REST, gossip and raft listen on loopback. gRPC, metrics and the cluster's data port have no setting for an address
+(v1.35.2 listens on `:port`): they are on all interfaces for as long as the tests take, the data port with a password.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -79,6 +84,7 @@ class WeaviateServer:
     settings: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     _ports: tuple[int, ...] = ()
+    _password: str = field(default_factory=lambda: secrets.token_hex(16))
 
     @property
     def target(self) -> Target:
@@ -145,6 +151,8 @@ class WeaviateServer:
             "CLUSTER_ADVERTISE_ADDR": "127.0.0.1",
             "CLUSTER_GOSSIP_BIND_PORT": str(gossip),
             "CLUSTER_DATA_BIND_PORT": str(data),
+            "CLUSTER_BASIC_AUTH_USERNAME": "node1",
+            "CLUSTER_BASIC_AUTH_PASSWORD": self._password,
             "RAFT_PORT": str(raft),
             "RAFT_INTERNAL_RPC_PORT": str(rpc),
             "RAFT_BOOTSTRAP_EXPECT": "1",

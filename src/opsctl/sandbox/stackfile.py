@@ -80,6 +80,7 @@ stores:
 
 probes:
   memory-answers: {{store: memory}}
+  vectors-answer: {{store: vectors}}
 """
 
 
