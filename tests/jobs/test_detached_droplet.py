@@ -103,6 +103,16 @@ def test_from_its_beginning_to_its_rollback(jobs: Droplet, tmp_path: Path) -> No
     assert (rows(jobs), keys(jobs)) == (0, COUNT)
     assert int(jobs.sh("docker exec memory redis-cli pttl job:1")) > 0
 
+    jobs.sh("mkdir /var/lib/opsctl/migrations/app/0.0.1-older; echo x >/var/lib/opsctl/migrations/app/0.0.1-older/x")
+    prune = ("migrate", "prune", "-d", jobs.name)
+    young = elsewhere.json(*prune, "--dry-run")["droplets"][0]["result"]
+    assert [(each["kind"], each["name"]) for each in young["removed"]] == [("app", "0.0.1-older")]
+    assert elsewhere(*prune, "--keep-days", "0").returncode == 2, "nobody can be asked"
+    gone = elsewhere.json(*prune, "--keep-days", "0", "--yes")["droplets"][0]["result"]
+    assert {each["name"] for each in gone["removed"]} == {run["run_id"], "0.0.1-older"} and not gone["dry_run"]
+    assert not jobs.sh(f"ls -d {folder} /var/lib/opsctl/migrations/app/0.0.1-older 2>/dev/null", check=False)
+    assert jobs.sh("/var/lib/opsctl/migrations/app/current/bin/opsctl --version")
+
 
 def _leases(opsctl: Opsctl, name: str) -> list[dict[str, str]]:
     found: list[dict[str, str]] = opsctl.json("lease", "show", "-d", name)["droplets"][0]["result"]["leases"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opsctl.cli import commands, migrating_kept
+from opsctl.cli import commands, migrating_kept, migrating_prune
 from opsctl.cli import migrating_away as away
 from opsctl.cli.context import Context
 from opsctl.cli.migrating_again import again, pace_of
@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     for each in MIGRATIONS:
         importlib.import_module(f"opsctl.cli.{each.module}").register(group)
     migrating_kept.register(group)
+    migrating_prune.register(group)
     app.add_typer(group, name="migrate", help=help_text, rich_help_panel=commands.DATA)
 
 

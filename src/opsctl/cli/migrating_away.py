@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from opsctl.cli.migrating_options import Shared
     from opsctl.jobs.detached import There
     from opsctl.model.migrate import Receipt
+    from opsctl.model.migrate_pruned import Pruned
 
 _WITH_VALUE = ("--on", "--stack", "--collections")
 _FLAGS = ("--detach", "--json", "--yes", "-y", "-v", "-vv", "--verbose")
@@ -204,6 +205,19 @@ def export(context: Context, run: str) -> Iterator[tuple[RunShown, Iterator[str]
     with on_droplet(context) as session:
         (now,) = _asked(session, run)
         yield now, export_lines(session.reads, now.folder, cancel=session.cancel)
+
+
+def pruned(context: Context, session: Session, keep_days: float, *, dry_run: bool) -> Pruned:
+    """`prune -d DROPLET`: what the droplet's own opsctl removes there, or would."""
+    from opsctl.jobs.detached import ask
+    from opsctl.model.migrate_pruned import Prunable, Pruned
+    from opsctl.spine.run_folder import made
+
+    words = ["migrate", "prune", "--keep-days", f"{keep_days:g}", "--dry-run" if dry_run else "--yes"]
+    shell = session.reads if dry_run else session.host
+    found = ask(shell, words, session.droplet.name, cancel=context.cancel)
+    each = {side: tuple(made(Prunable, row) for row in found[side]) for side in ("removed", "kept")}
+    return made(Pruned, {**found, **each})
 
 
 def told(context: Context, run: str, *, as_json: bool) -> ExitCode:

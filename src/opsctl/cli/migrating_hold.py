@@ -39,7 +39,7 @@ def hold(stores: Stores, ledger: Path, work: Cancel, *, run_id: str, command: st
         held.enter_context(locked(ledger, entry))
         through = [each for each in stores.targets.values() if each.via]
         if not through:
-            held.enter_context(_written_here(entry))
+            held.enter_context(written_here(entry))
         for target in sorted(through, key=scope_of):
             first = target is _first(through, target.via)
             held.enter_context(_leased(stores, target, entry, work, first=first))
@@ -81,7 +81,8 @@ def _leased(stores: Stores, target: Target, entry: Entry, work: Cancel, *, first
 
 
 @contextmanager
-def _written_here(entry: Entry) -> Iterator[None]:
+def written_here(entry: Entry) -> Iterator[None]:
+    """The audit's lines of a run that holds no lease of a droplet."""
     from opsctl.spine import local_audit
 
     local_audit.begin(entry, _LOCAL)

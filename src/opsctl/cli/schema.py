@@ -58,6 +58,7 @@ RESULTS = {
     "migrate.export": "opsctl.model.migrate_shown:RunExported",
     "migrate.list": "opsctl.model.migrate_shown:MigrationListing",
     "migrate.pause": "opsctl.model.migrate_shown:RunControlled",
+    "migrate.prune": "opsctl.model.migrate_pruned:Pruned",
     "migrate.receipt": "opsctl.model.migrate:Receipt",
     "migrate.status": "opsctl.model.migrate_shown:RunListing",
     "releases.list": "opsctl.model.deploy:Releases",
