@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from tests.hosts.support import SSHD, Sshd
+from tests.stores.redis_server import with_tls
 
 from opsctl.cli.context import Context
 from opsctl.cli.process import Process
 from opsctl.cli.stores import Stores
+from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, OpsError, UsageError
+from opsctl.model.secret import Secret
+from opsctl.stores.redis_link import RedisLink
 
 
 @pytest.fixture
@@ -161,5 +169,45 @@ def test_the_way_of_a_url_is_an_option(stores: Any, server: int) -> None:
 
 
 def test_tls_inside_ssh_is_refused(stores: Any) -> None:
-    made = stores('droplets: {app: {address: local}}\nstores: {m: {redis: "rediss://db.example.com", via: app}}')
-    assert "certificate" in refused(ConfigError, lambda: made.target("m", ("redis",))).info.why
+    made = stores('droplets: {app: {address: local}}\nstores: {m: {weaviate: "https://v.example.com", via: app}}')
+    assert "certificate" in refused(ConfigError, lambda: made.target("m", ("weaviate",))).info.why
+
+
+@pytest.fixture
+def behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
+    """A droplet of a stack file behind a real sshd, and the URL of a Redis with TLS beyond it."""
+    if not Path(SSHD).exists():
+        pytest.skip("no sshd on this machine (apt install openssh-server)")
+    (tmp_path / "ssh_config").touch()
+    monkeypatch.setenv("OPSCTL_SSH_CONFIG", str(tmp_path / "ssh_config"))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    sshd = Sshd(tmp_path / "sshd")
+    try:
+        with with_tls() as server:
+            app = sshd.droplet()
+            entry = {"address": app.address, "key": str(app.key), "known_hosts": str(app.known_hosts)}
+            yield f"droplets: {json.dumps({'app': entry})}", server.url
+    finally:
+        sshd.stop()
+
+
+def test_tls_inside_ssh_is_checked_against_the_servers_own_name(stores: Any, behind: tuple[str, str]) -> None:
+    droplets, url = behind
+    named = url.replace("127.0.0.1", "localhost")
+    with stores(f'{droplets}\nstores: {{named: {{redis: "{named}", via: app}}}}') as made:
+        found = made.target("named", ("redis",))
+        assert found.server_name == "localhost"
+        assert urlsplit(found.url.reveal()).port != urlsplit(url).port, "it leads through the SSH connection"
+        link = RedisLink(found)
+        assert link.ask([("SET", "a", "1"), ("GET", "a")], Cancel(30)) == [b"OK", b"1"]
+        link.close()
+        # The same server, where another one was meant.
+        link = RedisLink(replace(found, server_name="db.example.com"))
+        error = refused(ConfigError, lambda: link.ask([("PING",)], Cancel(30)))
+        assert error.info.code == "certificate" and "db.example.com" in error.info.why
+        link.close()
+        # Whoever is trusted by nobody, with the right name.
+        untrusted = replace(found, url=Secret(found.url.reveal().partition("?")[0]))
+        link = RedisLink(untrusted)
+        assert refused(ConfigError, lambda: link.ask([("PING",)], Cancel(30))).info.code == "certificate"
+        link.close()

@@ -159,12 +159,11 @@ class Stores:
         )
 
     def _one_tunnel(self, url: StoreUrl, via: str) -> StoreUrl:
-        if via and url.scheme in ("rediss", "https"):
-            plain = url.scheme.removesuffix("s")
+        if via and url.scheme == "https":
             raise ConfigError(
                 f"{url.shown} through {via}: TLS inside an SSH connection cannot be checked",
                 why=f"the certificate is for {url.host}, and the way that leads there begins at 127.0.0.1",
-                next=f"{plain}:// through the droplet, or {url.scheme}:// without it",
+                next="http:// through the droplet, or https:// without it",
                 code="tls-through-ssh",
             )
         return url
@@ -183,7 +182,8 @@ class Stores:
         shown = f"{url.shown} via {via}"
         address = session.droplet.address.rpartition("@")[2]
         identity = f"{socket.gethostname() if address == 'local' else address}!{url.shown}"
-        return Target(url.kind, replaced(url, there.host, there.port), shown, identity, api_key, grpc_port, via)
+        name = url.host if url.scheme == "rediss" else ""
+        return Target(url.kind, replaced(url, there.host, there.port), shown, identity, api_key, grpc_port, via, name)
 
     def _seen_there(self, session: Session, url: StoreUrl) -> tuple[str, int]:
         """Host and port as the droplet sees them; a compose service's container is looked up there."""

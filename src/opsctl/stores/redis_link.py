@@ -189,10 +189,20 @@ def _pool(target: Target) -> ConnectionPool:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
+    url, more = target.url.reveal(), dict[str, Any]()
+    if target.server_name:
+        from opsctl.stores.redis_tls import Forwarded
+
+        parts = urlsplit(url)
+        more = {"connection_class": Forwarded, "way": (parts.hostname, parts.port)}
+        # In brackets where it is an IPv6 address.
+        name = f"[{target.server_name}]" if ":" in target.server_name else target.server_name
+        user, at, _ = parts.netloc.rpartition("@")
+        url = parts._replace(netloc=f"{user}{at}{name}:{parts.port}").geturl()
     try:
         # RESP2: the one that all of them speak, and in which a hash's fields come in pairs.
         return ConnectionPool.from_url(
-            target.url.reveal(),
+            url,
             protocol=2,
             decode_responses=False,
             socket_timeout=_SOCKET,
@@ -200,6 +210,7 @@ def _pool(target: Target) -> ConnectionPool:
             socket_read_size=1 << 18,
             client_name="opsctl",
             retry=Retry(NoBackoff(), 0),
+            **more,
         )
     except ValueError as error:
         raise ConfigError(
