@@ -34,6 +34,7 @@ VENDORS: dict[str, set[str]] = {
     "weaviate": {"stores"},
     "httpx": {"cloud", "stores"},
     "fastembed": {"stores"},
+    "cryptography": {"stores", "sandbox"},
     "onnxruntime": {"stores"},
     "tokenizers": {"stores"},
     "rich": {"render"},

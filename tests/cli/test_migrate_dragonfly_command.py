@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import struct
 import uuid
 from collections.abc import Iterator
@@ -130,6 +132,47 @@ def test_a_width_that_is_not_the_collections_ends_it_before_the_first_write(sett
     code, error = setting.migrate()
     assert (code, error["why"]) == (3, f"the vector minilm has 9 numbers, and {setting.name} keeps {WIDTH}")
     assert setting.rest.tenants(setting.name, setting.cancel) == {}
+
+
+def test_what_is_clinical_is_exported_encrypted_or_not_at_all(setting: Setting, tmp_path: Path) -> None:
+    declared = json.loads((tmp_path / "collections.yaml").read_text())
+    declared["collections"][setting.name]["clinical"] = True
+    (tmp_path / "collections.yaml").write_text(json.dumps(declared))
+    item = {"text": "the diagnosis", "embedding": [0.5] * WIDTH, "timestamp": "2026-11-20T10:00:00Z"}
+    setting.redis.set("memory:patient-4711", json.dumps(item), ex=86_400)
+    code, error = setting.migrate()
+    assert (code, error["code"]) == (3, "clinical-export") and "stores.cache" in error["why"]
+    assert setting.rest.tenants(setting.name, setting.cancel) == {}
+
+    stack = json.loads((tmp_path / "opsctl.yaml").read_text())
+    (tmp_path / "key").write_text(base64.b64encode(os.urandom(32)).decode())
+    without = json.dumps(stack)
+    stack["stores"]["cache"]["export_key"] = "${cmd:cat key}"
+    (tmp_path / "opsctl.yaml").write_text(json.dumps(stack))
+    code, result = setting.migrate()
+    assert code == 0, result
+    run = result["run_id"]
+    kept = (tmp_path / f"state/opsctl/migrations/{run}/export.jsonl").read_bytes()
+    encoded = base64.b64encode(b"memory:patient-4711")
+    assert kept and not any(each in kept for each in (b"4711", b"diagnosis", encoded, encoded[:12]))
+    assert setting.opsctl("migrate", "finish", run, "--yes").returncode == 0
+    assert not setting.redis.exists("memory:patient-4711")
+
+    (tmp_path / "opsctl.yaml").write_text(without)
+    refused = setting.opsctl("migrate", "rollback", run, "--yes")
+    assert (refused.returncode, "export_key" in refused.stderr) == (3, True), refused.stderr
+    refused = setting.opsctl("migrate", "export", run, "--to", "rows.jsonl")
+    assert (refused.returncode, "stores.cache has no export_key" in refused.stderr) == (3, True), refused.stderr
+    assert not (tmp_path / "rows.jsonl").exists()
+
+    (tmp_path / "opsctl.yaml").write_text(json.dumps(stack))
+    table = setting.opsctl("migrate", "export", run, "--to", "rows.jsonl")
+    assert table.returncode == 0 and "this file is not" in table.stdout, table.stderr
+    assert json.loads((tmp_path / "rows.jsonl").read_text())["key"] == "memory:patient-4711"
+    back = setting.opsctl("migrate", "rollback", run, "--yes")
+    assert back.returncode == 0, back.stderr
+    assert json.loads(setting.redis.get("memory:patient-4711")) == item
+    assert setting.redis.ttl("memory:patient-4711") > 80_000
 
 
 @pytest.mark.parametrize(

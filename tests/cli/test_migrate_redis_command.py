@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import os
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -163,3 +166,36 @@ def test_a_table_takes_nobodys_place_and_needs_a_format(
     assert (nothing.returncode, "exported nothing" in nothing.stderr) == (1, True)
     assert not (tmp_path / "nothing.csv").exists()
     assert not list(tmp_path.glob(".*csv*"))
+
+
+def test_a_killed_run_whose_export_is_encrypted_goes_on(
+    typed: Opsctl, servers: tuple[RedisServer, RedisServer], tmp_path: Path
+) -> None:
+    first, second = servers
+    pipe = first.client.pipeline(transaction=False)
+    for number in range(3000):
+        pipe.set(f"session:{number}", f"secret {number}")
+    pipe.execute()
+    before = contents(first)
+    stack = json.loads((tmp_path / "opsctl.yaml").read_text())
+    stack["stores"]["old"]["export_key"] = base64.b64encode(os.urandom(32)).decode()
+    (tmp_path / "opsctl.yaml").write_text(json.dumps(stack))
+    process = typed.start(
+        "migrate", "redis-to-managed", "--from", "old", "--to", "managed", "--batch", "5", "--rate", "900"
+    )
+    while second.client.dbsize() < 300:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    (folder,) = (tmp_path / "state/opsctl/migrations").glob("2*")
+    shutil.rmtree(tmp_path / "state/opsctl/migrations/ledgers")  # and its ledger is lost
+    done = typed.json("migrate", "resume", "last", "--rate", "100000")
+    assert done["exit_code"] == 0, done
+    assert contents(second) == before
+    kept = (folder / "export.jsonl").read_bytes()
+    assert b"secret" not in kept and base64.b64encode(b"session:1")[:8] not in kept
+    assert typed("migrate", "finish", "last", "--yes").returncode == 0
+    assert first.client.dbsize() == 0
+    assert typed("migrate", "rollback", "last", "--yes").returncode == 0
+    assert (contents(first), second.client.dbsize()) == (before, 0)

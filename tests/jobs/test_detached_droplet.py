@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +15,7 @@ import pytest
 from tests.conftest import Droplet, Opsctl
 
 COUNT = 600
+KEY = base64.b64encode(os.urandom(32)).decode()
 PASSWORD = "only-for-this-test"
 WORDS = ("--from", "jobs", "--to", "table", "--match", "job:*", "--table", "jobs")
 FILL = (
@@ -30,11 +33,11 @@ def jobs(droplet: Droplet, tmp_path: Path) -> Iterator[Droplet]:
     assert droplet.sh(f'docker exec memory redis-cli eval "{FILL}" 0').strip() == f"{COUNT}"
     stack = tmp_path / "opsctl.yaml"
     stores = (
-        'stores:\n  jobs: {redis: "redis://memory:6379", via: DROPLET}\n'
+        'stores:\n  jobs: {redis: "redis://memory:6379", via: DROPLET, export_key: "${EXPORT_KEY}"}\n'
         '  table: {postgres: "postgresql://postgres:${PG_SECRET}@pg/postgres", via: DROPLET}\n'
     )
     stack.write_text(droplet.stack_file.read_text() + stores.replace("DROPLET", droplet.name))
-    environment = {**droplet.opsctl.environment, "OPSCTL_STACK": str(stack), "PG_SECRET": PASSWORD}
+    environment = {**droplet.opsctl.environment, "OPSCTL_STACK": str(stack), "PG_SECRET": PASSWORD, "EXPORT_KEY": KEY}
     yield replace(droplet, stack_file=stack, opsctl=Opsctl(environment, tmp_path))
     droplet.sh("cat /var/lib/opsctl/migrations/2*/pid 2>/dev/null | xargs -r kill 2>/dev/null", check=False)
     droplet.sh("docker rm -fv memory pg", check=False)
@@ -90,6 +93,8 @@ def test_from_its_beginning_to_its_rollback(jobs: Droplet, tmp_path: Path) -> No
     resumed = elsewhere("migrate", "resume", "last", "--window", "00:00-24:00", "-d", jobs.name)
     assert resumed.returncode == 0, resumed.stderr
     assert (rows(jobs), keys(jobs)) == (COUNT, COUNT)
+    kept = jobs.sh(f"cat {folder}/export.jsonl")
+    assert kept.count('{"sealed":') == COUNT and "job" not in kept
     table = tmp_path / "jobs.csv"
     written = elsewhere.json("migrate", "export", "last", "-d", jobs.name, "--to", str(table))
     assert written["droplets"][0]["result"]["records"] == COUNT

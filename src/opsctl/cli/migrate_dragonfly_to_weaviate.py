@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from opsctl.cli.migrating import FromOption, Shared, Stores, ToOption, run_migration, shared_options
-from opsctl.model.errors import UsageError
+from opsctl.model.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from opsctl.jobs.memory_items import Choices, MemoryItems, Shape, ShapedSink, Vectors
     from opsctl.model.cancel import Cancel
+    from opsctl.model.collections import Collection
     from opsctl.model.migrate import Sink, Source
 
 NAME = "dragonfly-to-weaviate"
@@ -87,6 +88,7 @@ def dragonfly_to_weaviate(
 
         load_collections(None, declaration)  # before anything is connected, here or on a droplet
     sides = _Sides(from_, to, shared, wanted, context.cancel, declaration)
+    sides.back = context.process.going_on is not None and context.process.going_on.action == "rollback"
     raise typer.Exit(
         run_migration(
             context,
@@ -151,6 +153,7 @@ class _Sides:
     ) -> None:
         self._from, self._to, self._shared, self._wanted, self._cancel = from_, to, shared, wanted, cancel
         self._declaration = declaration
+        self.back = False  # a rollback, which exports nothing
         self._choices = wanted.choices()
         self._made: ShapedSink | None = None
         self._items: MemoryItems | None = None
@@ -161,6 +164,9 @@ class _Sides:
         from opsctl.jobs.memory_widths import Looked
 
         target = stores.target(self._from, ("redis",), flag="--from", via=self._shared.from_via)
+        declared = self._declared(stores)
+        if declared is not None and declared.clinical and target.export_key is None and not self.back:
+            raise _clear(declared.name, target.store)
         source = redis_source(target, self._wanted.pattern)
         return source if self._shared.dry_run else Looked(source, self.transform(stores))
 
@@ -195,11 +201,9 @@ class _Sides:
     def _weaviate(self, stores: Stores) -> ShapedSink:
         """The collection; what is declared of it says which widths fit, and whether it is clinical."""
         from opsctl.cli.stores import weaviate_sink
-        from opsctl.model.collections_file import load_collections
 
         if self._made is None:
-            folder = Path(stores.stack.path).parent if stores.stack.path else None
-            declared = load_collections(folder, self._declaration).collections.get(self._wanted.collection)
+            declared = self._declared(stores)
             vectors = declared.vectors if declared else {}
             widths = {name: each.width for name, each in vectors.items() if each.width}
             target = stores.target(self._to, ("weaviate",), flag="--to", via=self._shared.to_via)
@@ -209,11 +213,27 @@ class _Sides:
             )
         return self._made
 
+    def _declared(self, stores: Stores) -> Collection | None:
+        from opsctl.model.collections_file import load_collections
+
+        folder = Path(stores.stack.path).parent if stores.stack.path else None
+        return load_collections(folder, self._declaration).collections.get(self._wanted.collection)
+
     def _shape(self, sink: ShapedSink) -> Shape:
         from opsctl.jobs.memory_items import Shape
 
         properties, by_day = sink.shape(self._cancel)
         return Shape(self._wanted.collection, properties, by_day, sink.widths)
+
+
+def _clear(collection: str, store: str) -> ConfigError:
+    where = f"stores.{store}" if store else "the store, which has to be one of the stack file,"
+    return ConfigError(
+        f"{collection} is clinical, and what is read for it would be exported in the clear",
+        why=f"{where} has no export_key",
+        next='put export_key: "${cmd:…}" there, a command that prints what `openssl rand -base64 32` made once',
+        code="clinical-export",
+    )
 
 
 def _fields(given: list[str] | None) -> dict[str, list[str]]:

@@ -33,7 +33,7 @@ from opsctl.cli.context import Context
 from opsctl.cli.migrating_options import FromOption, Shared, ToOption, shared_options
 from opsctl.cli.output import finish as leave
 from opsctl.cli.process import GoingOn
-from opsctl.cli.stores import Stores
+from opsctl.cli.stores import Stores, export_cipher
 from opsctl.model.errors import ExitCode, OpsError
 from opsctl.model.migrate_shown import Action, Migrated, RunRecord
 from opsctl.model.result import CommandResult, DropletResult
@@ -100,7 +100,9 @@ def run_migration(
         context.yes = going_on.yes
     droplets = [each for each in (shared.from_via, shared.to_via) if each]
     with Stores(context, stack=shared.stack, droplets=droplets) as stores, ExitStack() as opened:
-        first, second, third = source(stores), transform(stores), sink(stores)
+        first = source(stores)
+        cipher = export_cipher(stores.targets.get("--from"))
+        second, third = transform(stores), sink(stores)
         for each in (first, second, third):
             opened.callback(each.close)
         sides = _Sides(first, second, third, first.describe(context.cancel), third.describe(context.cancel))
@@ -112,7 +114,9 @@ def run_migration(
             from opsctl.spine.run_folder import ledger
 
             book = ledger(name, sides.origin.identity, sides.goal.identity, options)
-            return Migration(name, run_id, first, second, third, folder, book, limits, work, report, dict(options))
+            return Migration(
+                name, run_id, first, second, third, folder, book, limits, work, report, dict(options), cipher
+            )
 
         run = _Run(context, name, shared, stores, sides, build, after)
         return run.dry() if shared.dry_run else run.act(going_on or GoingOn(given_id() or context.run_id, "run"))
@@ -174,6 +178,12 @@ class _Run:
         return self._leave(done)
 
     @property
+    def _sealed(self) -> str:
+        """The store whose key encrypts what is exported."""
+        read = self.stores.targets.get("--from")
+        return read.store if read is not None and read.export_key is not None else ""
+
+    @property
     def _shown(self) -> tuple[str, str]:
         return said(self.sides.origin), said(self.sides.goal)
 
@@ -218,6 +228,7 @@ class _Run:
             sink=sink,
             ledger=str(migration.ledger),
             options=dict(migration.options),
+            sealed=self._sealed or record.sealed,
             error="",
             code="",
         )

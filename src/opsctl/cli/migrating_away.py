@@ -86,7 +86,7 @@ def _words(argv: Sequence[str], on: str, there: str) -> Iterator[str]:
 
 def _prepared(session: Session, name: str, memory: int, *, say: bool) -> There:
     """The droplet with opsctl on it, if there is room for a run. Raises OpsError."""
-    from opsctl.cli.migration_kinds import EMBEDDING, MIGRATIONS
+    from opsctl.cli.migration_kinds import EMBEDDING, ENCRYPTING, MIGRATIONS
     from opsctl.jobs import detached
     from opsctl.jobs.host_facts import look
     from opsctl.jobs.host_install import target_of
@@ -95,6 +95,8 @@ def _prepared(session: Session, name: str, memory: int, *, say: bool) -> There:
     target = target_of(facts, session.droplet.name)
     packages = next((each.packages for each in MIGRATIONS if each.name == name), ())
     more = tuple(each for each in packages if each not in EMBEDDING or _is_here(each))
+    if any("export_key" in each for each in session.stack.stores.values()):
+        more += ENCRYPTING
     bundle = session.packer_with(more).pack(target, cancel=session.cancel)
     there = detached.look(session.reads, bundle.name, cancel=session.cancel)
     detached.check_memory(there, memory, session.droplet.reserve, session.droplet.name)

@@ -15,10 +15,11 @@ from opsctl.cli import migrating_away as away
 from opsctl.cli.context import Context
 from opsctl.cli.options import JsonOption, StackOption, VerboseOption
 from opsctl.cli.output import finish as leave
-from opsctl.model.errors import OpsError
+from opsctl.model.errors import ConfigError, OpsError
 from opsctl.model.result import CommandResult, DropletResult
 
 if TYPE_CHECKING:
+    from opsctl.model.migrate_run import Cipher
     from opsctl.model.migrate_shown import RunExported, RunShown
 
 RunArgument = Annotated[
@@ -59,10 +60,11 @@ def export(
     to = to.expanduser()
     kind = migrate_export.format_of(to)
     migrate_export.check_new(to, force=force)
-    with _exported(context, run, droplet, beside=to) as (now, path):
-        done = migrate_export.write(path, to, force=force, cancel=context.cancel)
+    with _exported(context, run, droplet, beside=to) as (now, path, begun_with):
+        cipher = _cipher(context, now, stack or begun_with) if now.sealed else None
+        done = migrate_export.write(path, to, force=force, cancel=context.cancel, cipher=cipher)
     whole = now.state not in WORKING
-    found = RunExported(now.run_id, str(to), kind, done.records, done.replaced, done.bytes, whole)
+    found = RunExported(now.run_id, str(to), kind, done.records, done.replaced, done.bytes, whole, bool(now.sealed))
 
     def render(_: DropletResult[RunExported]) -> None:
         from opsctl.render.migrate_runs import print_exported
@@ -74,15 +76,17 @@ def export(
 
 
 @contextmanager
-def _exported(context: Context, run: str, droplet: str | None, *, beside: Path) -> Iterator[tuple[RunShown, Path]]:
-    """The run, and its export on this machine. Raises OpsError where it has none."""
+def _exported(
+    context: Context, run: str, droplet: str | None, *, beside: Path
+) -> Iterator[tuple[RunShown, Path, Path | None]]:
+    """The run, its export on this machine, and the stack file it was begun with. Raises OpsError where it has none."""
     if droplet is not None:
         with away.export(context, run) as (now, lines), tempfile.TemporaryDirectory(dir=beside.parent) as folder:
             copy = Path(folder) / "export.jsonl"
             with os.fdopen(os.open(copy, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as into:
                 into.writelines(line.encode() + b"\n" for line in lines)
             _there(copy, now, f" -d {droplet}")
-            yield now, copy
+            yield now, copy, None
         return
     from opsctl.jobs.migration_runs import shown
     from opsctl.spine.run_folder import find
@@ -90,7 +94,24 @@ def _exported(context: Context, run: str, droplet: str | None, *, beside: Path) 
     kept = find(run)
     now = shown(kept)
     _there(kept.path / "export.jsonl", now, "")
-    yield now, kept.path / "export.jsonl"
+    record = kept.record()
+    yield now, kept.path / "export.jsonl", Path(record.stack) if record is not None and record.stack else None
+
+
+def _cipher(context: Context, now: RunShown, stack: Path | None) -> Cipher:
+    """What opens the export. Raises ConfigError where the stack file does not have its key any more."""
+    from opsctl.cli.stores import cipher_of
+    from opsctl.model.stackfile_load import read_found
+
+    given = read_found(stack, learn=context.redact.learn).stores.get(now.sealed, {})
+    if "export_key" in given:
+        return cipher_of(given["export_key"], now.sealed)
+    raise ConfigError(
+        f"the export of {now.run_id} is encrypted, and its key is not there",
+        why=f"stores.{now.sealed} has no export_key in the stack file",
+        next=f"put the key of that time back: stores.{now.sealed}.export_key   (or --stack FILE)",
+        code="export-key",
+    )
 
 
 def _there(path: Path, now: RunShown, there: str) -> None:

@@ -10,6 +10,8 @@ _POSTGRES = ("psycopg", "psycopg-binary")
 _QDRANT = ("qdrant-client",)
 EMBEDDING = ("onnxruntime", "tokenizers", "numpy")  # of the extra `embed`: carried where this machine has it
 
+ENCRYPTING = ("cryptography",)  # carried where a store has an export_key
+
 
 class Kind(NamedTuple):
     """A migration: the module of its command, and what it moves from and to."""

@@ -74,6 +74,8 @@ class Stores:
         api_key = given["api_key"] if given is not None and "api_key" in given else None
         grpc_port = int(entry["grpc_port"]) if "grpc_port" in entry else None
         target = self._reached(url, via, api_key, grpc_port)
+        if given is not None:
+            target = replace(target, store=text, export_key=given.get("export_key"))
         self.targets[flag] = target
         return target
 
@@ -183,7 +185,8 @@ class Stores:
         address = session.droplet.address.rpartition("@")[2]
         identity = f"{socket.gethostname() if address == 'local' else address}!{url.shown}"
         name = url.host if url.scheme == "rediss" else ""
-        return Target(url.kind, replaced(url, there.host, there.port), shown, identity, api_key, grpc_port, via, name)
+        address_here = replaced(url, there.host, there.port)
+        return Target(url.kind, address_here, shown, identity, api_key, grpc_port, via, server_name=name)
 
     def _seen_there(self, session: Session, url: StoreUrl) -> tuple[str, int]:
         """Host and port as the droplet sees them; a compose service's container is looked up there."""

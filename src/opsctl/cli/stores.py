@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from opsctl.model.search import SearchStore
     from opsctl.model.secret import Secret
     from opsctl.model.store import Target
+    from opsctl.stores.export_cipher import ExportCipher
     from opsctl.stores.json_file import JsonFile
     from opsctl.stores.postgres_memory import PostgresMemory
     from opsctl.stores.postgres_sink import PostgresSink
@@ -138,6 +139,20 @@ def summary_url(url: str, *, token: Secret | None, within: float, private: bool)
     from opsctl.stores.summaries import UrlSummary
 
     return UrlSummary(url, token=token, within=within, private=private)
+
+
+def export_cipher(target: Target | None) -> ExportCipher | None:
+    """What encrypts the export of a migration that reads from this store; None where it has no export_key."""
+    if target is None or target.export_key is None:
+        return None
+    return cipher_of(target.export_key, target.store)
+
+
+def cipher_of(key: Secret, store: str) -> ExportCipher:
+    """What encrypts with the key of a store of the stack file. Raises ConfigError for one that is none."""
+    from opsctl.stores.export_cipher import ExportCipher
+
+    return ExportCipher(key, store)
 
 
 def minilm(folder: Path | None) -> Embedder:

@@ -54,10 +54,10 @@ def open_run(m: Migration, stack: ExitStack) -> Opened:
     m.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     ledger = Ledger(m.ledger, m.run_id, m.export)
     stack.callback(ledger.close)
-    export, quarantine = Lines(m.export), Lines(m.quarantine)
+    export, quarantine = Lines(m.export, m.seal), Lines(m.quarantine)
     stack.callback(export.close)
     stack.callback(quarantine.close)
-    recover(ledger)
+    recover(ledger, m.cipher)
     return Opened(ledger, export, quarantine)
 
 

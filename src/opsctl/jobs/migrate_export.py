@@ -15,6 +15,7 @@ from typing import Any, Literal, TextIO
 from opsctl.jobs.migrate_lines import Exported, exported, shown
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import OpsError, UsageError
+from opsctl.model.migrate_run import Cipher
 from opsctl.spine import runfiles
 
 Format = Literal["csv", "jsonl"]
@@ -50,11 +51,12 @@ def check_new(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path} is there already", next="add --force to replace it, or name another file")
 
 
-def write(export: Path, to: Path, *, force: bool, cancel: Cancel) -> Written:
+def write(export: Path, to: Path, *, force: bool, cancel: Cancel, cipher: Cipher | None = None) -> Written:
     """Write the records of an export, 0600, whole or not at all.
 
     What a rollback would put back is what is written: of several lines of a key the last one. Raises UsageError where
-    the file is there and `force` is not given, OpsError where it cannot be written or a line cannot be read.
+    the file is there and `force` is not given, ConfigError where it is encrypted and the key is not there, OpsError
+    where it cannot be written.
     """
     kind = format_of(to)
     check_new(to, force=force)
@@ -63,10 +65,10 @@ def write(export: Path, to: Path, *, force: bool, cancel: Cancel) -> Written:
     try:
         lines = 0
         for begin, line in runfiles.read(export):
-            latest.add([(exported(line).key, begin)])
+            latest.add([(exported(line, cipher).key, begin)])
             lines += 1
             cancel.check("the export")
-        found = (exported(line) for line in latest.lines(export))
+        found = (exported(line, cipher) for line in latest.lines(export))
         number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(number, "w", encoding="utf-8", newline="") as into:
             records = (_csv if kind == "csv" else _jsonl)(_checked(found, cancel), into)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from opsctl.model.errors import ConfigError
 from opsctl.model.migrate import Item, Record, Rejected, Source
+from opsctl.model.migrate_run import SEALED, Cipher
 from opsctl.spine import runfiles
 
 _text = json.encoder.encode_basestring_ascii
@@ -40,12 +42,25 @@ def export_line(source: Source, record: Record, item: Item | None, day: str = ""
     return f'{{"key64":"{key64}","digest":"{record.digest.hex()}",{wrote}"record":{dumped}}}'.encode()
 
 
-def exported(line: bytes) -> Exported:
-    """A line of the export read back."""
+def exported(line: bytes, cipher: Cipher | None) -> Exported:
+    """A line of the export read back. Raises ConfigError for an encrypted one without its key."""
+    if line.startswith(SEALED):
+        line = _opened(line, cipher)
     value = json.loads(line)
     item = (value["id"], value["group"], bytes.fromhex(value["item"])) if "item" in value else None
     key, digest = base64.b64decode(value["key64"]), bytes.fromhex(value["digest"])
     return Exported(key, digest, value["record"], item, value.get("day", ""))
+
+
+def _opened(line: bytes, cipher: Cipher | None) -> bytes:
+    if cipher is not None:
+        return cipher.open(line)
+    raise ConfigError(
+        "the export is encrypted, and its key is not there",
+        why="the store that it was read from has no export_key in the stack file any more",
+        next="put export_key back at that store in the stack file, and type it again",
+        code="export-key",
+    )
 
 
 def quarantine_line(rejected: Rejected, at: str, record: Record | None = None) -> bytes:

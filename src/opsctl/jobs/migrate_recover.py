@@ -8,23 +8,24 @@ from dataclasses import replace
 
 from opsctl.jobs.migrate_lines import Exported, exported
 from opsctl.model.migrate import Entry, State
+from opsctl.model.migrate_run import Cipher
 from opsctl.spine import runfiles
 from opsctl.spine.ledger import Exporting, Ledger, Row
 
 _AT_ONCE = 1_000  # lines
 
 
-def recover(ledger: Ledger) -> None:
+def recover(ledger: Ledger, cipher: Cipher | None) -> None:
     """Each line beyond what is settled may have been written to the sink: its id and group are kept, as SEEN."""
     for each in ledger.exports():
-        _from(ledger, each)
+        _from(ledger, each, cipher)
 
 
-def _from(ledger: Ledger, export: Exporting) -> None:
+def _from(ledger: Ledger, export: Exporting, cipher: Cipher | None) -> None:
     lines: list[Exported] = []
     end = export.settled
     for begin, line in runfiles.read(export.export, export.settled):
-        lines.append(replace(exported(line), dumped={}))  # a value may be large
+        lines.append(replace(exported(line, cipher), dumped={}))  # a value may be large
         end = begin + len(line)
         if len(lines) >= _AT_ONCE:
             _keep(ledger, export.run, lines, end)

@@ -39,10 +39,10 @@ def replay(m: Migration) -> Receipt:
         ledger = Ledger(m.ledger, m.run_id, m.export)
         stack.callback(ledger.close)
         fresh.unlink(missing_ok=True)
-        export, quarantine = Lines(m.export), Lines(fresh)
+        export, quarantine = Lines(m.export, m.seal), Lines(fresh)
         stack.callback(export.close)
         stack.callback(quarantine.close)
-        recover(ledger)
+        recover(ledger, m.cipher)
         tally = Tally(m, total, _DONE)
         opened = Opened(ledger, export, quarantine)
 

@@ -43,16 +43,16 @@ def rollback(m: Migration) -> Receipt:
     with ExitStack() as stack:
         ledger = Ledger(m.ledger, m.run_id)
         stack.callback(ledger.close)
-        recover(ledger)
+        recover(ledger, m.cipher)
         sides = receipts.look(m)
         latest = runfiles.Latest()
         stack.callback(latest.close)
         for begin, line in runfiles.read(m.export):
-            latest.add([(exported(line).key, begin)])
+            latest.add([(exported(line, m.cipher).key, begin)])
             m.cancel.check()
         tally = Tally(m, len(latest), ("scanned",))
         seen: Counter[str] = Counter()
-        for batch in _batches(latest.lines(m.export), max(1, m.limits.batch)):
+        for batch in _batches(m, latest.lines(m.export)):
             m.cancel.check()
             seen.update(_take_back(m, ledger, batch))
             tally.add(scanned=len(batch))
@@ -60,11 +60,11 @@ def rollback(m: Migration) -> Receipt:
         return _over(m, sides, ledger, tally, seen)
 
 
-def _batches(lines: Iterator[bytes], size: int) -> Iterator[list[Exported]]:
+def _batches(m: Migration, lines: Iterator[bytes]) -> Iterator[list[Exported]]:
     batch: list[Exported] = []
-    heavy = 0
+    heavy, size = 0, max(1, m.limits.batch)
     for line in lines:
-        batch.append(exported(line))
+        batch.append(exported(line, m.cipher))
         heavy += len(line)
         if len(batch) >= size or heavy >= BATCH_BYTES:
             yield batch

@@ -38,6 +38,7 @@ def shown(folder: RunFolder) -> RunShown:
         source=record.source,
         sink=record.sink,
         folder=str(folder.path),
+        sealed=record.sealed,
         progress=progress if state in WORKING else None,
         receipt=receipt,
         error=record.error,

@@ -91,7 +91,9 @@ class CollectionEntry(Entry):
     """One collection."""
 
     about: Text = Field(default="", validate_default=False, description="What it is for.")
-    clinical: Switch = Field(default=False, description="Its content goes to no third party.")
+    clinical: Switch = Field(
+        default=False, description="Its content goes to no third party, and its exports are encrypted."
+    )
     tenants: TenantsEntry | None = Field(default=None, description="A tenant a day; without, one place.")
     bm25: Bm25Entry = Field(default_factory=Bm25Entry, description="How keywords are weighted.")
     vectors: dict[str, VectorEntry] = Field(default_factory=dict, description="Named vectors.")

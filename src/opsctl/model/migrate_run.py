@@ -5,9 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.migrate import Described, Limits, Progress, Sink, Source, Transform
+
+SEALED = b'{"sealed":'  # how a line of an encrypted export begins
+
+
+class Cipher(Protocol):
+    """Encrypts an export line by line; from several threads at once."""
+
+    def seal(self, line: bytes) -> bytes:
+        """The line, for nobody without the key; it begins with SEALED and has no line break."""
+        ...
+
+    def open(self, line: bytes) -> bytes:
+        """What was sealed. Raises ConfigError where another key did it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -15,8 +30,9 @@ class Migration:
     """Everything one run needs; no product is known here.
 
     `folder` is the run's own: run.json (written by whoever starts it), export.jsonl, quarantine.jsonl, receipt.json,
-    progress.json, control. `ledger` is shared by all runs with the same name, stores and shaping options.
-    `report` is called about twice a second, by the thread that called. `options` are secret-free.
+    progress.json, control; with a `cipher` what is exported is encrypted. `ledger` is shared by all runs with the same
+    name, stores and shaping options. `report` is called about twice a second, by the thread that called. `options` are
+    secret-free.
     """
 
     name: str
@@ -30,6 +46,12 @@ class Migration:
     cancel: Cancel
     report: Callable[[Progress], None]
     options: Mapping[str, str] = field(default_factory=dict)
+    cipher: Cipher | None = None
+
+    @property
+    def seal(self) -> Callable[[bytes], bytes] | None:
+        """What a line of the export goes through on its way to the disk."""
+        return self.cipher.seal if self.cipher is not None else None
 
     @property
     def export(self) -> Path:

@@ -32,6 +32,7 @@ class RunRecord:
     sink: str = ""
     ledger: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
+    sealed: str = ""  # the store whose export_key encrypts the export
     error: str = ""  # what it failed with
     code: str = ""  # that error's code: `interrupted` when somebody stopped it
 
@@ -52,6 +53,7 @@ class RunShown:
     source: str
     sink: str
     folder: str
+    sealed: str = ""  # the store of the stack file whose export_key opens the export; "" where it is not encrypted
     progress: Progress | None = None
     receipt: Receipt | None = None
     error: str = ""
@@ -117,6 +119,7 @@ class RunExported:
     replaced: int
     bytes: int
     whole: bool  # the run has ended: nothing will be added
+    sealed: bool = False  # the run's own export is encrypted; this file is not
 
 
 # What a command prints with --json: of a run that works on a droplet it shows how that is.

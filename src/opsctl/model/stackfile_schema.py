@@ -203,6 +203,10 @@ class StoreEntry(Entry):
     qdrant: Text | None = Field(default=None, description="A Qdrant URL.")
     json_file: Text | None = Field(default=None, alias="json", description="A JSON file's path.")
     api_key: Text | None = Field(default=None, description="The key for a store that wants one.")
+    export_key: Text | None = Field(
+        default=None,
+        description="32 random bytes in base64: what migrations read from this store is exported encrypted.",
+    )
     via: DropletName | None = Field(
         default=None, description="The droplet whose SSH connection leads there; the URL is as that droplet sees it."
     )

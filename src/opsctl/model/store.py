@@ -26,4 +26,6 @@ class Target:
     api_key: Secret | None = None
     grpc_port: int | None = None  # weaviate: as reached from here; None is the one beside its REST port
     via: str = ""  # the droplet whose SSH connection carries it
+    store: str = ""  # its name in the stack file, "" for a URL
+    export_key: Secret | None = None  # what migrations read from it is exported encrypted with that
     server_name: str = ""  # redis over TLS through a droplet: the name in its certificate; the URL's host is the way

@@ -104,6 +104,8 @@ def print_exported(done: RunExported) -> None:
     console.print(Text(f"{done.records:,} records of {done.run_id} in {done.path} ({size})"), soft_wrap=True)
     if done.replaced:
         console.print(Text(f"{done.replaced:,} older lines of the same keys were left out", style="dim"))
+    if done.sealed:
+        console.print(Text("note: the run's own export is encrypted; this file is not", style="yellow"))
     if not done.whole:
         console.print(Text("note: the run works still; this is what it has exported so far", style="yellow"))
 

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ class Lines:
     A last line that a kill tore is cut off at opening: nothing was built on it. Raises DiskFull, OpsError.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sealed: Callable[[bytes], bytes] | None = None) -> None:
+        """`sealed` encrypts each line on its way."""
         self.path = path
+        self._sealed = sealed
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -34,6 +36,8 @@ class Lines:
 
     def append(self, lines: Iterable[bytes]) -> None:
         """Write the lines (without their ends) and sync; all of them or, with an error, none."""
+        if self._sealed is not None:
+            lines = map(self._sealed, lines)
         data = memoryview(b"\n".join((*lines, b"")))
         if not data:
             return
