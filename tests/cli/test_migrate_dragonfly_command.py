@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import struct
 import uuid
 from collections.abc import Iterator
@@ -132,6 +133,18 @@ def test_a_width_that_is_not_the_collections_ends_it_before_the_first_write(sett
     code, error = setting.migrate()
     assert (code, error["why"]) == (3, f"the vector minilm has 9 numbers, and {setting.name} keeps {WIDTH}")
     assert setting.rest.tenants(setting.name, setting.cancel) == {}
+
+
+def test_a_day_that_changed_is_followed_also_without_the_ledger(setting: Setting, tmp_path: Path) -> None:
+    item = {"text": "said", "embedding": [0.5] * WIDTH, "timestamp": "2026-11-20T10:00:00Z"}
+    setting.redis.set("memory:1", json.dumps(item))
+    setting.redis.set("memory:2", json.dumps(item))
+    assert setting.migrate()[0] == 0
+    shutil.rmtree(tmp_path / "state/opsctl/migrations/ledgers")
+    setting.redis.set("memory:1", json.dumps({**item, "timestamp": "2026-11-24T10:00:00Z"}))
+    code, result = setting.migrate()
+    assert (code, result["receipt"]["counts"]["verified"]) == (0, 2)
+    assert (set(setting.stored("20261120")), set(setting.stored("20261124"))) == ({"memory:2"}, {"memory:1"})
 
 
 def test_what_is_clinical_is_exported_encrypted_or_not_at_all(setting: Setting, tmp_path: Path) -> None:

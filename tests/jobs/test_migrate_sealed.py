@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,15 @@ from tests.jobs.migrate_memory import MemorySource, Try, numbered
 
 from opsctl.jobs import migrate
 from opsctl.jobs.migrate_export import write
+from opsctl.jobs.migrate_recover import relearn
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError
 from opsctl.model.migrate import State
 from opsctl.model.migrate_run import SEALED, Cipher, Migration
+from opsctl.model.migrate_shown import RunRecord
 from opsctl.model.secret import Secret
 from opsctl.spine.ledger import Ledger
+from opsctl.spine.run_folder import RunFolder
 from opsctl.stores.export_cipher import ExportCipher
 
 KEY = base64.b64encode(os.urandom(32)).decode()
@@ -93,3 +97,16 @@ def test_a_run_that_began_without_a_key_goes_on_with_one(work: Try) -> None:
     work.source.values.clear()
     migrate.rollback(sealed(work))
     assert work.source.values == {**before, b"new": b"new"}
+
+
+def test_a_lost_ledger_hears_of_what_can_be_opened_and_of_nothing_else(work: Try, tmp_path: Path) -> None:
+    migrate.run(sealed(work))
+    made = work.run()
+    record = RunRecord("first", made.name, (), "", "", "", "", "", "", ledger=str(made.ledger))
+    RunFolder(made.folder).write("run.json", record)
+    shutil.rmtree(made.ledger.parent)
+    assert relearn(made.ledger, None, tmp_path) == 0 and not made.ledger.exists()
+    assert relearn(made.ledger, cipher(), tmp_path) == 1
+    assert relearn(made.ledger, cipher(), tmp_path) == 0, "it is there again"
+    migrate.run(sealed(work, "second"))
+    work.whole()

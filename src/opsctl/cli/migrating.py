@@ -148,6 +148,7 @@ class _Run:
     def act(self, going_on: GoingOn) -> ExitCode:
         """Do what is wanted of the run, under its leases, and keep in its folder how it ended."""
         from opsctl.cli.migrating_hold import hold
+        from opsctl.jobs.migrate_recover import relearn
         from opsctl.jobs.migration_runs import following
         from opsctl.render.migrate_progress import progress
         from opsctl.spine.run_folder import RunFolder
@@ -159,6 +160,7 @@ class _Run:
             migration = self.build(going_on.run_id, known.path, shown.report)
             run_id, command = going_on.run_id, self.context.command_line
             with hold(self.stores, migration.ledger, migration.cancel, run_id=run_id, command=command):
+                relearn(migration.ledger, migration.cipher)
                 folder = RunFolder.create(going_on.run_id)
                 record = self._record(folder, going_on, migration)
                 receipt = self._carried_out(action, migration, folder, record)

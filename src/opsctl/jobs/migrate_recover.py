@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from opsctl.jobs.migrate_lines import Exported, exported
+from opsctl.model.errors import ConfigError
 from opsctl.model.migrate import Entry, State
 from opsctl.model.migrate_run import Cipher
 from opsctl.spine import runfiles
 from opsctl.spine.ledger import Exporting, Ledger, Row
+from opsctl.spine.run_folder import every
 
 _AT_ONCE = 1_000  # lines
 
@@ -19,6 +22,34 @@ def recover(ledger: Ledger, cipher: Cipher | None) -> None:
     """Each line beyond what is settled may have been written to the sink: its id and group are kept, as SEEN."""
     for each in ledger.exports():
         _from(ledger, each, cipher)
+
+
+def relearn(ledger: Path, cipher: Cipher | None, root: Path | None = None) -> int:
+    """Tell a ledger that was lost which runs there were, so that their exports are read again; how many.
+
+    What they wrote is known then: a record whose own day changed since is taken from its old group. The caller holds
+    the ledger's lock. An export that cannot be opened any more is left out: nothing depends on it.
+    """
+    if ledger.exists():
+        return 0
+    found = 0
+    for folder in reversed(every(root)):
+        record, export = folder.record(), folder.path / "export.jsonl"
+        if record is not None and record.ledger == str(ledger) and _opens(export, cipher):
+            Ledger(ledger, record.run_id, export).close()
+            found += 1
+    return found
+
+
+def _opens(export: Path, cipher: Cipher | None) -> bool:
+    first = next(runfiles.read(export), None)
+    if first is None:
+        return False
+    try:
+        exported(first[1], cipher)
+    except ConfigError:
+        return False
+    return True
 
 
 def _from(ledger: Ledger, export: Exporting, cipher: Cipher | None) -> None:
