@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from qdrant_client import models
-from tests.conftest import Droplet
+from tests.conftest import Droplet, Opsctl
 from tests.jobs.deploy_project import Project, project
 from tests.stores.qdrant_server import Standin
 
@@ -230,3 +230,27 @@ def test_a_kill_in_the_middle_leaves_a_way_back(ready: Stage) -> None:
     assert back["exit_code"] == 0, back["error"]
     assert ready.project.droplet.running() == {"qdrant", "rag", "other"}
     assert f"QDRANT_URL=http://127.0.0.1:{OLD}" in ready.env()
+
+
+def test_the_sandboxes_own_stack_takes_the_address_from_its_env_file(ready: Stage, tmp_path: Path) -> None:
+    droplet = ready.project.droplet
+    stack = tmp_path / "opsctl.yaml"
+    local, cloud = f"http://127.0.0.1:{INSIDE}", ready.new.url
+    stores = {"local": {"qdrant": local, "via": droplet.name}, "cloud": {"qdrant": cloud, "api_key": KEY}}
+    stack.write_text(f"{droplet.stack_file.read_text()}stores: {json.dumps(stores)}\n")
+    opsctl = Opsctl({**ready.opsctl.environment, "OPSCTL_STACK": str(stack)}, tmp_path)
+    droplet.sh("cd /opt/Dev-Tools/deploy && cp -L .env /tmp/env.before")
+    try:
+        started = opsctl("startup", "--only", "gateway-mcp", "--only", "rag-context")
+        assert started.returncode == 0, started.stderr
+        ends = ("--from", "local", "--to", "cloud", "--collection", "the-shop", "--switch", "rag-context")
+        dry = opsctl("migrate", "qdrant-to-cloud", *ends, "--dry-run")
+        assert dry.returncode == 0, dry.stderr
+        assert "set QDRANT_URL, QDRANT_API_KEY" in dry.stderr + dry.stdout
+        droplet.sh("printf 'QDRANT_URL=http://other:6333\\nQDRANT_API_KEY=k\\n' >>/opt/Dev-Tools/deploy/.env")
+        plan = opsctl.json("deploy", "--dry-run")["droplets"][0]["result"]
+        assert [each["service"] for each in plan["services"] if each["action"] == "recreate"] == ["rag-context"], plan[
+            "services"
+        ]
+    finally:
+        droplet.sh("cd /opt/Dev-Tools/deploy && cat /tmp/env.before >.env && docker compose rm -fs")
