@@ -1,7 +1,8 @@
 """A migration as a process of its own, to be killed: from a real Redis into hashes of another database, by day.
 
 `python migrate_driver.py JSON`, with source, sink (URLs), folder, run, action, workers, writers, day, refuse (the share
-of objects that the sink refuses once) and kill: `point:n`, to die by SIGKILL at the n-th passing of a named point.
+of objects that the sink refuses once), export_key and kill: `point:n`, to die by SIGKILL at the n-th passing of a named
+point.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from opsctl.model.secret import Secret
 from opsctl.model.store import Target
 from opsctl.spine.ledger import Ledger
 from opsctl.spine.runfiles import Lines
+from opsctl.stores.export_cipher import ExportCipher
 from opsctl.stores.redis_source import RedisSource
 
 
@@ -165,6 +167,7 @@ def main(told: Mapping[str, Any]) -> int:
         limits=Limits(batch=50, writers=told["writers"], queue=2),
         cancel=Cancel(),
         report=lambda _: None,
+        cipher=ExportCipher(Secret(told["export_key"]), "source") if "export_key" in told else None,
     )
     try:
         receipt = migrate.run(m, delete=True) if told["action"] == "delete" else getattr(migrate, told["action"])(m)

@@ -5,6 +5,7 @@ The suite runs a seeded sample; OPSCTL_TORTURE_MIGRATE=100 kills so often and ke
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -32,6 +33,7 @@ SEED = int(os.environ.get("OPSCTL_TORTURE_SEED", "20261128"))
 DRIVER = Path(__file__).with_name("migrate_driver.py")
 RESULTS = Path(__file__).parents[2] / "bench" / "results"
 KEYS = 1_500
+KEY = base64.b64encode(bytes(range(32))).decode()
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Field:
     server: RedisServer
     folder: Path
     values: dict[bytes, bytes] = field(default_factory=dict)
+    sealed: bool = True  # whether the export is encrypted: every second time
 
     def client(self, number: int) -> redis.Redis:
         return redis.Redis.from_url(self.url(number))
@@ -52,6 +55,7 @@ class Field:
         """Strings with a day of their own and without, a few that cannot be migrated."""
         for number in (1, 2):
             self.client(number).flushdb()
+        self.sealed = not self.sealed
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
         self.values = {b"memory:%d" % n: b"text %d" % n for n in range(KEYS)}
@@ -71,6 +75,7 @@ class Field:
     def argv(self, **more: Any) -> list[str]:
         told = {"source": self.url(1), "sink": self.url(2), "folder": str(self.folder), "run": "run"}
         told |= {"action": "delete", "workers": 2, "writers": 2, "day": "20250101", **more}
+        told |= {"export_key": KEY} if self.sealed else {}
         return [sys.executable, str(DRIVER), json.dumps(told)]
 
     def run(self, **more: Any) -> dict[str, Any]:
