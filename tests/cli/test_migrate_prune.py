@@ -45,9 +45,9 @@ def test_what_a_later_copy_replaced_goes_when_it_is_old_and_the_plan_says_how_mu
     before = {each.name for each in place.runs.iterdir()}
     shown = place.opsctl("migrate", "prune", "--dry-run")
     assert f"would go  {first}" in shown.stdout and "would be freed" in shown.stdout
-    assert f"opsctl migrate finish {second}" in " ".join(shown.stdout.split())
+    assert f"nobody has finished it: opsctl migrate finish {second}\n" in shown.stdout, "whole, and on one line"
     asked = place.opsctl("migrate", "prune")
-    assert (asked.returncode, "Remove 1 run with their exports" in asked.stderr) == (2, True), asked.stderr
+    assert (asked.returncode, "Remove 1 run with its export" in asked.stderr) == (2, True), asked.stderr
     assert {each.name for each in place.runs.iterdir()} == before
     size = sum(each.lstat().st_size for each in (place.runs / first).iterdir())
     done = place.opsctl.json("migrate", "prune", "--yes")["droplets"][0]["result"]

@@ -124,6 +124,21 @@ def _leases(opsctl: Opsctl, name: str) -> list[dict[str, str]]:
     return found
 
 
+def test_what_is_carried_serves_the_runs_of_before_too(jobs: Droplet) -> None:
+    """Every run goes on with the newest opsctl there, which another migration may have brought."""
+    jobs.stack_file.write_text(
+        jobs.stack_file.read_text() + f'  copy: {{redis: "redis://memory:6379/1", via: {jobs.name}}}\n'
+    )
+    later = ("--window", _later(jobs), "--on", jobs.name, "--detach")
+    first = jobs.opsctl("migrate", "redis-to-postgres", *WORDS, *later)
+    assert first.returncode == 0, first.stderr
+    second = jobs.opsctl("migrate", "redis-to-managed", "--from", "jobs", "--to", "copy", *later)
+    assert second.returncode == 0, second.stderr
+    carried = set(jobs.sh("ls /var/lib/opsctl/migrations/app/current/lib").split())
+    assert {"redis", "psycopg", "psycopg_binary"} <= carried
+    assert not {"weaviate", "qdrant_client"} & carried
+
+
 def test_what_does_not_fit_is_refused(jobs: Droplet) -> None:
     jobs.stack_file.write_text(jobs.stack_file.read_text().replace("reserve: 200MB", "reserve: 100GB"))
     refused = jobs.opsctl("migrate", "redis-to-postgres", *WORDS, "--on", jobs.name, "--detach")

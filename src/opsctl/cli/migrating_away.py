@@ -93,7 +93,9 @@ def _prepared(session: Session, name: str, memory: int, *, say: bool) -> There:
 
     facts = look(session.reads, cancel=session.cancel)
     target = target_of(facts, session.droplet.name)
-    packages = next((each.packages for each in MIGRATIONS if each.name == name), ())
+    # What goes on with an earlier run is the opsctl that is carried now: it needs that one's clients, too.
+    wanted = {name, *detached.look(session.reads, "", cancel=session.cancel).migrations}
+    packages = dict.fromkeys(package for each in MIGRATIONS if each.name in wanted for package in each.packages)
     more = tuple(each for each in packages if each not in EMBEDDING or _is_here(each))
     if any("export_key" in each for each in session.stack.stores.values()):
         more += ENCRYPTING

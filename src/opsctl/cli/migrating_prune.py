@@ -90,7 +90,7 @@ def _idle(context: Context, wanted: Pruned, dry_run: bool, *, where: str, as_jso
 
         print_pruned(wanted)
     runs = sum(1 for each in wanted.removed if each.kind == "run")
-    names = [f"{runs:,} run{'s' if runs != 1 else ''} with their exports"] if runs else []
+    names = [f"{runs:,} runs with their exports" if runs > 1 else "1 run with its export"] if runs else []
     apps = len(wanted.removed) - runs
     names += [f"{apps} version{'s' if apps != 1 else ''} of opsctl"] if apps else []
     context.confirm(f"Remove {' and '.join(names)}{where} ({show_size(wanted.freed)})? There is no way back.")

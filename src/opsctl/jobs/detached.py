@@ -33,6 +33,7 @@ printf '@@systemd\n'; [ ! -d /run/systemd/system ] || command -v systemd-run
 printf '@@available\n'; awk '/^MemAvailable:/ { print $2 * 1024 }' /proc/meminfo
 printf '@@there\n'; [ ! -x "$1/$2/bin/opsctl" ] || echo yes
 printf '@@current\n'; readlink -- "$1/current"
+printf '@@runs\n'; sed -n 's/^ *"migration": "\([a-z-]*\)",$/\1/p' "${1%/*}"/*/run.json 2>/dev/null | sort -u
 exit 0
 """
 
@@ -108,13 +109,19 @@ class There:
     systemd: bool
     available: int
     app: bool  # this very opsctl is there already
+    migrations: tuple[str, ...] = ()  # those that have runs there
 
 
 def look(shell: Shell, name: str, *, cancel: Cancel) -> There:
     """Read the droplet; `name` is the bundle's."""
     found = sections(shell.run(as_root(_LOOK, APPS, name), cancel=cancel, timeout=_BOUND).text)
     said = {key: value.strip() for key, value in found.items()}
-    return There(bool(said.get("systemd")), int(said.get("available") or 0), said.get("there") == "yes")
+    return There(
+        bool(said.get("systemd")),
+        int(said.get("available") or 0),
+        said.get("there") == "yes",
+        tuple(said.get("runs", "").split()),
+    )
 
 
 def check_memory(there: There, needs: int, reserve: int, droplet: str) -> None:
