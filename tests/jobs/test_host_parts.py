@@ -39,7 +39,7 @@ services:
   postgres: {phase: 1, gate: {tcp: 5432, http: ":8000/health"}, then: [{sql: own.sql}, {command: "echo ${WORD}"}]}
 stores:
   a: {postgres: "postgres://u:s3cr3tpass@db/x"}
-  b: {redis: "${R_URL}"}
+  b: {redis: "${R_URL}", export_key: bGl0ZXJhbGx5LXRoZXJlLTMyLWJ5dGVzLW9mLWEta2V5ISE=}
   c: {weaviate: "${NOWHERE}", api_key: "${cmd:echo from-a-command}"}
 """
 
@@ -75,6 +75,7 @@ def test_a_droplets_stack_file_is_its_own_and_says_the_same(tmp_path: Path) -> N
     assert stack.services == here.services
     assert stack.stores["a"]["postgres"].reveal() == "postgres://u:s3cr3tpass@db/x"
     assert stack.stores["b"]["redis"].reveal() == "redis://:hunter22@r/0"
+    assert stack.stores["b"]["export_key"].reveal().startswith("bGl0ZXJhbGx5")
     assert stack.stores["c"]["api_key"].reveal() == "from-a-command"
 
 
@@ -94,7 +95,7 @@ def test_a_probe_of_a_store_that_is_left_out_is_left_out_too(tmp_path: Path) -> 
 
 def test_nothing_secret_is_outside_the_secrets_file(tmp_path: Path) -> None:
     made = files(tmp_path)
-    for secret in ("s3cr3tpass", "hunter22", "from-a-command", "192.0.2.8", ".ssh"):
+    for secret in ("s3cr3tpass", "hunter22", "from-a-command", "bGl0ZXJhbGx5", "192.0.2.8", ".ssh"):
         assert secret not in made.text
     assert "UNUSED" not in made.secrets
     assert made.notes and "NOWHERE" in made.notes[0]

@@ -18,6 +18,7 @@ from opsctl.model.stackfile_vars import Reference, VariableError, Variables, par
 
 SECRETS = "secrets.env"
 _SECRET_PARTS = ("stores", "alerts", "probes")
+_ALWAYS = {"api_key", "export_key", "token"}  # secret also where they are written out
 _ONLY_HERE = ("key", "known_hosts")
 _TOKENS = ("token_env", "token_file", "token_command")
 
@@ -124,7 +125,7 @@ class _Making:
         if isinstance(value, list):
             return [self.secret(item, (*way, str(number))) for number, item in enumerate(value)]
         # A duration or a word is none, and what reads it may want to see it as it is.
-        if not isinstance(value, str) or ("$" not in value and "://" not in value):
+        if not isinstance(value, str) or ("$" not in value and "://" not in value and way[-1] not in _ALWAYS):
             return value
         try:
             plain = self.variables.expand(value)
