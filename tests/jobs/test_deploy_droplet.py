@@ -210,3 +210,23 @@ def test_the_pinned_images_survive_a_prune_and_only_five_releases_are_kept(deplo
     for each in listed:
         for image in each["images"]:
             deployed.droplet.sh(f"docker image inspect {image['id']} >/dev/null")
+
+
+def test_an_optional_service_that_is_slow_is_kept_with_the_release(deployed: Project) -> None:
+    """As the sandbox's own: what is optional is still being recreated when the rest is proved."""
+    late = """\
+  late:
+    image: devtools/redis:8
+    command: [sh, -c, "sleep 2; exec redis-server --port 7002 --hz HZ --save ''"]
+volumes:"""
+    stack = deployed.stack.read_text()
+    gate = '{phase: 2, optional: true, memory: 10MB, gate: {command: [redis-cli, -p, "7002", ping], within: 20s}}'
+    deployed.stack.write_text(f"{stack}  late: {gate}\n")
+    for hz in ("11", "12", "13"):
+        deployed.write(COMPOSE.replace("volumes: {data", late.replace("HZ", hz) + " {data").replace("64M", f"{hz}0M"))
+        done = deployed.deploy()
+        assert done["exit_code"] == 0, done
+        release = result(done)["release"]
+        kept = deployed.droplet.sh(f"cut -f1 /var/lib/opsctl/releases/{release}/images | sort").split()
+        assert kept == ["app", "late", "store"]
+        assert f"hz {hz}" in deployed.droplet.sh("docker inspect -f '{{.Args}}' mini-late-1")

@@ -18,6 +18,7 @@ from opsctl.model.deploy import Release, Source, StagedFile, Survey
 from opsctl.model.engine import Container
 from opsctl.model.errors import StepFailed
 from opsctl.model.plan import Plan
+from opsctl.spine.executor import after
 
 PLACE = Source("place", "/")
 CURRENT = Release("20261101-0", "done", True, "", "", "", "", "", "", (), ())
@@ -83,6 +84,15 @@ def test_each_phase_is_recreated_before_its_own_memory_gate_and_after_the_phase_
     assert ids(plan) == ids(
         planned(survey(*ALL, drift=("db", "web"), hashes={"db": "new", "app": "old", "web": "new"}))
     )
+
+
+def test_what_may_fail_is_over_before_the_new_state_is_kept() -> None:
+    """Its container is kept, too, and half recreated it has no image yet."""
+    found = survey(*ALL, drift=("db", "web"), hashes={"db": "new", "app": "old", "web": "new"})
+    every = stack(service("db", 1), service("app", 2), replace(service("web", 3), optional=True))
+    finish = by_id(plan_deploy(found, every, DROPLET, PLACE, Options()).planned.plan)["finish"]
+    assert "gate:db" in finish.needs and "recreate:web" not in finish.needs
+    assert set(after(finish)) >= {"recreate:web", "start:web", "gate:web"}
 
 
 def test_nothing_to_do_plans_nothing_that_changes() -> None:

@@ -38,6 +38,7 @@ release_keep() {
     [ -n "$row" ] || continue
     # Not what `docker ps` shows: that is an id once the tag means another image.
     read -r image ref < <(docker container inspect --format '{{.Image}} {{.Config.Image}}' "$row") || continue
+    [ -n "$image" ] && [ -n "$ref" ] || continue  # somebody is creating it just now
     digest=$(docker image inspect --format '{{join .RepoDigests ","}}' "$image" 2>/dev/null)
     docker tag "$image" "$repository:$service" || return 1
     printf '%s\t%s\t%s\t%s\n' "$service" "$ref" "$image" "$digest" >>"$dir/images.part"

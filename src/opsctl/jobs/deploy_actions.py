@@ -124,4 +124,5 @@ class Finish(Action):
     kind: ClassVar[str] = "finish"
     files: tuple[tuple[str, str], ...]
     release: str = ""  # an older one that is in force again, instead of a new one
+    after: tuple[str, ...] = ()  # steps that may fail, but must be over: what they recreate is kept, too
     meta: dict[str, Any] = field(default_factory=dict)

@@ -335,8 +335,9 @@ class _Planner:
             title = f"remove {', '.join(name for name, _ in gone)}, which the file no longer has (volumes stay)"
             tail.append(Step("orphans", title, RemoveOrphans(tuple(gone)), needs=needs))
         files = kept_files(self.survey, self.survey.model, self.survey.raw)
-        finish = Finish(files, self.release.id if self.release else "")
         ends = tuple(dict.fromkeys((*needs, *[each.id for each in tail])))
+        after = tuple(each.id for each in body if each.id not in ends)
+        finish = Finish(files, self.release.id if self.release else "", after)
         title = "keep the new state as a release" if self.release is None else f"release {self.release.id} is in force"
         tail.append(Step("finish", title, finish, needs=ends))
         return tail
