@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +214,7 @@ def test_a_point_stored_otherwise_is_seen(
     source: QdrantSource, sink: QdrantSink, qdrant_cloud: Standin, filled: str
 ) -> None:
     chosen = items(scanned(source))[:20]
-    changed = [replace(each, body=each.body.replace(b'"x":1.0', b'"x":1')) for each in chosen]
+    changed = [each._replace(body=each.body.replace(b'"x":1.0', b'"x":1')) for each in chosen]
     sink.prepare([filled], Cancel())
     assert not sink.write(changed, Cancel())
     assert not any(stored == each.digest for each, stored in zip(chosen, sink.read(chosen, Cancel()), strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-_REDIS = ("redis",)
+_REDIS = ("redis", "hiredis")
 _WEAVIATE = ("weaviate-client",)
 _POSTGRES = ("psycopg", "psycopg-binary")
 _QDRANT = ("qdrant-client",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -31,6 +31,11 @@ class Batch:
     wrote: dict[bytes, Item] = field(default_factory=dict)  # of those refused, what was sent to the sink
     part: int = 0
     verified: list[tuple[Record, Item, bytes]] = field(default_factory=list)  # with the digest that was read back
+
+    def days(self, records: Iterable[Record]) -> dict[bytes, str]:
+        """The day of each one's first sight."""
+        keys = [record.key for record in records]
+        return {key: self.day_of(key) for key in keys} if self.known else dict.fromkeys(keys, self.day)
 
     def day_of(self, key: bytes) -> str:
         """The day of its first sight."""

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from opsctl.jobs import migrate_receipt as receipts
 from opsctl.jobs.migrate_engine import Opened, open_run
 from opsctl.jobs.migrate_flow import Channel, Crew
-from opsctl.jobs.migrate_lines import export_line, quarantine_line
+from opsctl.jobs.migrate_lines import export_lines, quarantine_line
 from opsctl.jobs.migrate_pace import Pace
 from opsctl.jobs.migrate_tally import Tally, utc
 from opsctl.jobs.migrate_trust import as_items
 from opsctl.model.cancel import Cancel
-from opsctl.model.migrate import Entry, Receipt, Rejected, Removal, State
+from opsctl.model.migrate import Entry, Receipt, Record, Rejected, Removal, State
 from opsctl.model.migrate_run import Migration
 
 _LOST = "the sink no longer has it as it was verified: it stays at the source, the next run copies it again"
@@ -141,17 +141,16 @@ class _Finishing:
         others = [row for row in rows if not (self.exported and row.run == self.m.run_id)]
         if not others:
             return mine
-        lines, good = [], []
+        good: list[tuple[Entry, Record]] = []
         for row, record in zip(others, self.m.source.fetch([row.key for row in others], self.crew.work), strict=True):
             if record is None:
                 self._gone([row])
             elif record.digest != row.source_digest:
                 self.tally.add(changed=1)
             else:
-                lines.append(export_line(self.m.source, record, None))
-                good.append(row)
-        self.opened.export.append(lines)
-        return mine + good
+                good.append((row, record))
+        self.opened.export.append(export_lines(self.m.source, ((record, None, "") for _row, record in good)))
+        return mine + [row for row, _record in good]
 
     def _remove(self, rows: Sequence[Entry], cancel: Cancel) -> None:
         if not rows:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from opsctl.model.errors import ConfigError
-from opsctl.model.migrate import Item, Record, Rejected, Source
+from opsctl.model.migrate import DumpsText, Item, Record, Rejected, Source
 from opsctl.model.migrate_run import SEALED, Cipher
 from opsctl.spine import runfiles
 
@@ -30,16 +30,20 @@ class Exported:
     day: str = ""
 
 
-def export_line(source: Source, record: Record, item: Item | None, day: str = "") -> bytes:
-    """The record as the source can restore it, and what is about to be written of it."""
-    key64 = binascii.b2a_base64(record.key, newline=False).decode()
-    wrote = ""
-    if item is not None:
-        # By hand, for it is done for every record: an encoder that is made anew costs more than all of this.
-        where = f'"id":{_text(item.id)},"group":{_text(item.group)},"item":"{item.digest.hex()}"'
-        wrote = f'{where},"day":{_text(day)},'
-    dumped = _encode(source.dump(record))
-    return f'{{"key64":"{key64}","digest":"{record.digest.hex()}",{wrote}"record":{dumped}}}'.encode()
+def export_lines(source: Source, records: Iterable[tuple[Record, Item | None, str]]) -> list[bytes]:
+    """Each record as the source can restore it, and what is about to be written of it, with the day of its key."""
+    by_hand = source.dump_text if isinstance(source, DumpsText) else None
+    lines = []
+    for record, item, day in records:
+        key64 = binascii.b2a_base64(record.key, newline=False).decode()
+        wrote = ""
+        if item is not None:
+            # By hand, for it is done for every record: an encoder that is made anew costs more than all of this.
+            where = f'"id":{_text(item.id)},"group":{_text(item.group)},"item":"{item.digest.hex()}"'
+            wrote = f'{where},"day":{_text(day)},'
+        dumped = (by_hand(record) if by_hand is not None else None) or _encode(source.dump(record))
+        lines.append(f'{{"key64":"{key64}","digest":"{record.digest.hex()}",{wrote}"record":{dumped}}}'.encode())
+    return lines
 
 
 def exported(line: bytes, cipher: Cipher | None) -> Exported:

@@ -88,6 +88,13 @@ class Reader:
         self.taken += len(work)
         self.flight.enter([record.key for record in work])
         enough = self.pace.batch
+        size = self.size + sum([record.size for record in work])
+        if not rows and len(self.pending) + len(work) <= enough and size < BATCH_BYTES:
+            self.pending += work  # all of it at once, as nearly always
+            self.size = size
+            if len(self.pending) >= enough:
+                self._flush()
+            return
         for record in work:
             self.pending.append(record)
             self.size += record.size

@@ -38,10 +38,9 @@ def checksums(ledger: Ledger, lost: Iterable[tuple[Entry, bytes | None]] = ()) -
     wanted, stored = Checksum(), Checksum()
     for chunk in ledger.proofs(State.VERIFIED, State.FINISHED):
         equal = Checksum()
+        equal.add_all([(key, item) for key, item, read in chunk if item == read])
         for key, item, read in chunk:
-            if item == read:
-                equal.add(key, item)
-            else:
+            if item != read:
                 wanted.add(key, item)
                 stored.add(key, read)
         wanted.merge(equal)

@@ -13,13 +13,14 @@ from opsctl.jobs.migrate_recover import Marks
 from opsctl.jobs.migrate_tally import Tally, utc
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import DeadlineExceeded, Interrupted
-from opsctl.model.migrate import Entry, Item, Record, State
+from opsctl.model.migrate import Entry, Record, State
 from opsctl.spine.ledger import Ledger, Row
 from opsctl.spine.runfiles import Lines
 
 AT_ONCE = 8  # batches taken at once
 ROWS = 4_096  # in one transaction; the ledger says why
 SECONDS = 1.0  # or what came in so long
+_VERIFIED = int(State.VERIFIED)  # SQLite's adapter asks around for everything that is no plain number
 
 
 @dataclass
@@ -74,9 +75,12 @@ class Settling:
             waiting.lines.append(quarantine_line(why, now, record))
             waiting.codes.append(why.code)
             waiting.rows.append(_refused(batch, record))
-        for record, item, stored in batch.verified:
-            waiting.rows.append(_verified(batch, record, item, stored))
-            waiting.bytes += item.size
+        days = batch.days(record for record, _item, _stored in batch.verified)
+        waiting.rows += [
+            (record.key, _VERIFIED, record.digest, item.digest, stored, item.id, item.group, days[record.key])
+            for record, item, stored in batch.verified
+        ]
+        waiting.bytes += sum([item.size for _record, item, _stored in batch.verified])
         waiting.verified += len(batch.verified)
         waiting.known |= batch.known
         waiting.keys += [record.key for record in batch.records]
@@ -96,11 +100,6 @@ class Settling:
             self.tally.refused(code)
         self.tally.add(verified=waiting.verified, bytes=waiting.bytes)
         self.flight.leave(waiting.keys)
-
-
-def _verified(batch: Batch, record: Record, item: Item, stored: bytes) -> Row:
-    day = batch.day_of(record.key)
-    return record.key, State.VERIFIED, record.digest, item.digest, stored, item.id, item.group, day
 
 
 def _refused(batch: Batch, record: Record) -> Row:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from opsctl.jobs.migrate_batch import Batch
 from opsctl.jobs.migrate_flow import Channel
-from opsctl.jobs.migrate_lines import export_line
+from opsctl.jobs.migrate_lines import export_lines
 from opsctl.jobs.migrate_recover import Marks
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError
@@ -44,16 +44,11 @@ class Transforming:
         batch.refused += [
             (record, Rejected(record.key, record.fault, record.fault_code)) for record in batch.records if record.fault
         ]
-        days = {record.key: batch.day_of(record.key) for record in sound}
-        results = self.transform.apply(sound, days, self.cancel) if sound else ()
-        undated = False
-        for record, result in zip(sound, results, strict=True):
-            if isinstance(result, Rejected):
-                batch.refused.append((record, result))
-            else:
-                batch.pairs.append((record, result))
-                undated = undated or result.undated
-        if undated:
+        results = self.transform.apply(sound, batch.days(sound), self.cancel) if sound else ()
+        both = list(zip(sound, results, strict=True))
+        batch.refused += [(record, result) for record, result in both if isinstance(result, Rejected)]
+        batch.pairs = [(record, result) for record, result in both if not isinstance(result, Rejected)]
+        if any(item.undated for _record, item in batch.pairs):
             self._place(batch)
 
     def _place(self, batch: Batch) -> None:
@@ -64,7 +59,7 @@ class Transforming:
 
         def placed(item: Item) -> Item:
             group = there.get(item.key) or found.get(item.id) if item.undated else None
-            return item if group is None or group == item.group else replace(item, group=group)
+            return item if group is None or group == item.group else item._replace(group=group)
 
         batch.pairs = [(record, placed(item)) for record, item in batch.pairs]
 
@@ -98,11 +93,11 @@ class WritingDown:
             self._leave_old_groups(batch)
             batch.part = self.export.size
         self.marks.begin(self.export.size, len(batches))
-        self.export.append(
-            export_line(self.source, record, item, batch.day_of(record.key))
-            for batch in batches
-            for record, item in batch.pairs
-        )
+        self.export.append(line for batch in batches for line in self._lines(batch))
+
+    def _lines(self, batch: Batch) -> list[bytes]:
+        days = batch.days(record for record, _item in batch.pairs)
+        return export_lines(self.source, [(record, item, days[record.key]) for record, item in batch.pairs])
 
     def _check(self, items: Sequence[Item]) -> None:
         """Ask the sink about the first items there are, before anything is written."""
@@ -192,10 +187,6 @@ class Writing:
         """Those that read back as something else."""
         if not items:
             return []
-        other = []
-        for item, found in zip(items, self.sink.read(items, self.cancel), strict=True):
-            if found == item.digest:
-                batch.verified.append((records[item.key], item, found))
-            else:
-                other.append(item)
-        return other
+        back = list(zip(items, self.sink.read(items, self.cancel), strict=True))
+        batch.verified += [(records[item.key], item, found) for item, found in back if found == item.digest]
+        return [item for item, found in back if found != item.digest]

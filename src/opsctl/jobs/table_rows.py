@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from opsctl.jobs.table_bulk import BULK
 from opsctl.jobs.table_types import TAKEN
 from opsctl.model.cancel import Cancel
 from opsctl.model.migrate import Item, Record, Rejected
-from opsctl.model.rows import NULL, escape, row_digest
+from opsctl.model.rows import NULL, escape, row_digest, unescape
 from opsctl.model.table import InferredColumn, InferredTable
+
+_NULL = NULL.encode()
 
 
 class Unfit(ValueError):
@@ -32,6 +35,8 @@ class TableRows:
         self._key = TAKEN[key.type]
         self._columns = others
         self._places = {each.field.encode(): (place, _reader(each.type)) for place, each in enumerate(others, start=1)}
+        self._fields = frozenset(self._places) | ({self._key_field} if self._key_field else frozenset())
+        self._reads = (key.type, *(each.type for each in others))
 
     def describe(self) -> Mapping[str, Any]:
         """Table and types."""
@@ -44,13 +49,34 @@ class TableRows:
         }
 
     def apply(self, records: Sequence[Record], days: Mapping[bytes, str], cancel: Cancel) -> Sequence[Item | Rejected]:
-        """One row or rejection a record, in order."""
-        return [self._row(record) for record in records]
+        """One row or rejection a record, in order: column by column, and what is not plain by itself."""
+        plain = self._together(records)
+        return [plain.get(number) or self._row(record) for number, record in enumerate(records)]
 
     outline = apply
 
     def close(self) -> None:
         """Nothing to free."""
+
+    def _together(self, records: Sequence[Record]) -> dict[int, Item]:
+        """The rows of records that fit, by their numbers; the others are for `_row`, which says why they do not."""
+        fields = self._fields
+        chosen = [
+            number
+            for number, record in enumerate(records)
+            if record.kind == "hash" and not record.fault and record.value.keys() <= fields
+        ]
+        rows = [records[number] for number in chosen]
+        values: list[Mapping[bytes, bytes]] = [record.value for record in rows]
+        keys = [each.get(self._key_field) for each in values] if self._key_field else [record.key for record in rows]
+        unfit = {at for at, key in enumerate(keys) if not key}
+        columns = [_cells(self._reads[0], keys, unfit)]
+        for field, kind in zip(self._places, self._reads[1:], strict=True):
+            columns.append(_cells(kind, [each.get(field) for each in values], unfit))
+        names = _names(columns[0])
+        lines = list(map(b"\t".join, zip(*columns, strict=True)))
+        items = list(map(Item, [record.key for record in rows], names, lines, map(row_digest, lines), map(len, lines)))
+        return {number: item for at, (number, item) in enumerate(zip(chosen, items, strict=True)) if at not in unfit}
 
     def _row(self, record: Record) -> Item | Rejected:
         try:
@@ -92,6 +118,34 @@ class TableRows:
             return self._key(key.decode())
         except ValueError as error:
             raise Unfit(f"{what}: {_why(error, self._table.columns[0].type)}", "unfit") from None
+
+
+def _cells(kind: str, values: Sequence[bytes | None], unfit: set[int]) -> Sequence[bytes]:
+    """A column's cells; where a value does not fit, its number is added to `unfit`."""
+    given = [each for each in values if each] if kind != "text" else [each for each in values if each is not None]
+    bulk = BULK.get(kind)
+    plain = bulk(given) if bulk is not None else None
+    if plain is not None and len(given) == len(values):
+        return plain
+    if plain is not None:
+        left = iter(plain)
+        return [next(left) if each or (each is not None and kind == "text") else _NULL for each in values]
+    cells, reader = [], _reader(kind)
+    for at, each in enumerate(values):
+        try:
+            cells.append(_NULL if each is None else reader(each).encode())
+        except ValueError:
+            cells.append(_NULL)
+            unfit.add(at)
+    return cells
+
+
+def _names(cells: Sequence[bytes]) -> list[str]:
+    """The keys that these cells hold."""
+    joined = b"\n".join(cells).decode()
+    if "\\" in joined:
+        return [unescape(each.decode()) or "" for each in cells]
+    return joined.split("\n")
 
 
 def said(column: InferredColumn, sampled: int) -> str:

@@ -22,10 +22,14 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from opsctl.model.cancel import Cancel
 
 DIGEST_SIZE = 16  # bytes
+_JOINED = 65_536  # bytes: smaller ones are copied once more, which costs less than another call
+_DIGEST_LENGTH = DIGEST_SIZE.to_bytes(8, "big")
 
 
 def digest(*parts: bytes) -> bytes:
     """BLAKE2b of length-prefixed parts, 16 bytes: no two lists of parts collide by where they are cut."""
+    if len(parts) == 1 and len(parts[0]) < _JOINED:
+        return hashlib.blake2b(len(parts[0]).to_bytes(8, "big") + parts[0], digest_size=DIGEST_SIZE).digest()
     state = hashlib.blake2b(digest_size=DIGEST_SIZE)
     for part in parts:
         state.update(len(part).to_bytes(8, "big"))
@@ -48,6 +52,19 @@ class Checksum:
         self.value = (self.value + int.from_bytes(digest(key, content), "big")) % (1 << (8 * DIGEST_SIZE))
         self.count += 1
 
+    def add_all(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Count many pairs in, whose contents are digests: as `add` of each, without its calls."""
+        blake, count, total = hashlib.blake2b, 0, 0
+        for key, content in pairs:
+            if len(content) != DIGEST_SIZE:
+                self.add(key, content)
+                continue
+            joined = b"%b%b%b%b" % (len(key).to_bytes(8, "big"), key, _DIGEST_LENGTH, content)
+            total += int.from_bytes(blake(joined, digest_size=DIGEST_SIZE).digest(), "big")
+            count += 1
+        self.value = (self.value + total) % (1 << (8 * DIGEST_SIZE))
+        self.count += count
+
     def merge(self, other: Checksum) -> None:
         """Count another one's pairs in."""
         self.value = (self.value + other.value) % (1 << (8 * DIGEST_SIZE))
@@ -58,8 +75,7 @@ class Checksum:
         return f"{self.value:0{2 * DIGEST_SIZE}x}"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One thing as the source has it. `value` is the source's own shape; `digest` stands for key's whole content.
 
     The digest covers type and value, never the TTL: a sliding session is no other session a second later.
@@ -77,8 +93,7 @@ class Record:
     fault_code: str = "unreadable"
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One thing as the sink will have it. `digest` is of exactly what `Sink.read` gives back once it is stored.
 
     `group` is where it goes inside the sink: a tenant, a table; "" where there is one place. `size` in bytes.
@@ -225,6 +240,15 @@ class Transform(Protocol):
 
     def close(self) -> None:
         """Free what it holds."""
+        ...
+
+
+@runtime_checkable
+class DumpsText(Protocol):
+    """What a source may have besides, whose records are many and small."""
+
+    def dump_text(self, record: Record) -> str | None:
+        """What `dump` gives, as compact JSON in ASCII, or None where `dump` has to do it."""
         ...
 
 

@@ -7,6 +7,8 @@ import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
+from json.encoder import encode_basestring_ascii
 from typing import Any, Literal
 
 from opsctl.model.migrate import DIGEST_SIZE, Record, digest
@@ -14,7 +16,11 @@ from opsctl.model.migrate import DIGEST_SIZE, Record, digest
 Kind = Literal["string", "hash", "list", "set", "zset", "stream"]
 KINDS: tuple[Kind, ...] = ("string", "hash", "list", "set", "zset", "stream")
 _MARK = "base64:"
+_QUOTED_MARK = f'"{_MARK}'
+_quoted = encode_basestring_ascii
 _STRING = len(b"string").to_bytes(8, "big") + b"string"
+_HASH = len(b"hash").to_bytes(8, "big") + b"hash"
+_LENGTHS = tuple(size.to_bytes(8, "big") for size in range(1024))  # looked up faster than made
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ def content_digest(kind: str, parts: Sequence[bytes]) -> bytes:
     """The digest of a key's content: order counts where it does for the type."""
     match kind:
         case "hash":
-            return _digest([b"hash", *(each for pair in sorted(_pairs(parts)) for each in pair)])
+            return hash_digest(parts)
         case "set":
             return digest(b"set", *sorted(parts))
         case "zset":
@@ -59,6 +65,17 @@ def content_digest(kind: str, parts: Sequence[bytes]) -> bytes:
 def string_digest(value: bytes) -> bytes:
     """`content_digest("string", (value,))`, three times as fast: there are millions of them."""
     return blake2b(_STRING + len(value).to_bytes(8, "big") + value, digest_size=DIGEST_SIZE).digest()
+
+
+def hash_digest(parts: Sequence[bytes]) -> bytes:
+    """`content_digest("hash", parts)`, in a third of the time."""
+    joined, length = [_HASH], _LENGTHS
+    try:
+        for name, value in sorted(_pairs(parts)):
+            joined += (length[len(name)], name, length[len(value)], value)
+    except IndexError:
+        return digest(b"hash", *(each for pair in sorted(_pairs(parts)) for each in pair))
+    return blake2b(b"".join(joined), digest_size=DIGEST_SIZE).digest()
 
 
 def held(record: Record, ends: int | None = None) -> Held:
@@ -100,6 +117,28 @@ def to_json(key: bytes, value: Held) -> dict[str, Any]:
     return dumped
 
 
+def to_json_text(record: Record, ends: int | None = None) -> str | None:
+    """`to_json` of a string or a hash as compact JSON, an encoder's work done by hand: there are millions of them.
+
+    None where it takes more than that: another type, or what is no text.
+    """
+    value = record.value
+    if isinstance(value, bytes):
+        kind, parts = "string", [value]
+    elif type(value) is dict:
+        kind, parts = "hash", [*chain.from_iterable(value.items())]
+    else:
+        return None
+    try:
+        key, inside = _quoted(record.key.decode()), ",".join(map(_quoted, map(bytes.decode, parts)))
+    except UnicodeDecodeError:
+        return None
+    if _QUOTED_MARK in inside or _QUOTED_MARK in key:
+        return None
+    end = "" if ends is None else f',"ends":{ends}'
+    return f'{{"key":{key},"kind":"{kind}","parts":[{inside}]{end}}}'
+
+
 def from_json(dumped: Mapping[str, Any]) -> tuple[bytes, Held]:
     """What `to_json` made. Raises ValueError for what it cannot have made."""
     kind, parts, ends = dumped.get("kind"), dumped.get("parts"), dumped.get("ends")
@@ -109,14 +148,6 @@ def from_json(dumped: Mapping[str, Any]) -> tuple[bytes, Held]:
         raise ValueError("not a key of a Redis")
     dump = base64.b64decode(str(dumped.get("dump", "")))
     return id_key(dumped["key"]), Held(kind, tuple(id_key(each) for each in parts), dump, ends)
-
-
-def _digest(parts: Sequence[bytes]) -> bytes:
-    """`digest` of many small parts, in one go."""
-    lengths = [len(part).to_bytes(8, "big") for part in parts]
-    return blake2b(
-        b"".join([each for pair in zip(lengths, parts, strict=True) for each in pair]), digest_size=DIGEST_SIZE
-    ).digest()
 
 
 def _pairs(parts: Sequence[bytes]) -> zip[tuple[bytes, bytes]]:

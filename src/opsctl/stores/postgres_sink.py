@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import OpsError
 from opsctl.model.migrate import Described, Item, Rejected, Removal
-from opsctl.model.rows import TableShape, row_digest, unescape
+from opsctl.model.rows import TableShape, row_digest, to_lines
 from opsctl.model.store import Target
 from opsctl.stores import postgres_table as tables
 from opsctl.stores.postgres_connect import PATIENCE, Postgres, put_apart, words
@@ -133,7 +133,9 @@ class PostgresSink:
 
         query = tables.selecting(self._shape.name, self._shape.columns, by_key=True)
         try:
-            return self._postgres.run("reading back", lambda each: self._found(each, query, [list(ids)]), cancel)
+            return self._postgres.run(
+                "reading back", lambda each: self._found(each, query, [tables.array_of(ids)]), cancel
+            )
         except psycopg.errors.UndefinedTable:
             return {}
         except psycopg.Error as error:
@@ -145,19 +147,16 @@ class PostgresSink:
 
     def remove(self, written: Sequence[tuple[str, str, bytes]], cancel: Cancel) -> Sequence[Removal]:
         """Delete rows that are still as they were written: looked at and deleted under one lock."""
-        from psycopg.sql import SQL, Identifier
+        from psycopg.sql import SQL
 
-        key = self._shape.key
         wanted = {name: content for name, _, content in written}
         look = tables.selecting(self._shape.name, self._shape.columns, by_key=True, lock=True)
-        delete = SQL("DELETE FROM {} WHERE {} = ANY(%s::{}[])").format(
-            tables.name_of(self._shape.name), Identifier(key.name), SQL(key.type)
-        )
+        delete = SQL("DELETE FROM {}").format(tables.name_of(self._shape.name)) + tables.among(self._shape.key)
 
         def take(connection: Connection[Any]) -> dict[str, Removal]:
-            found = self._found(connection, look, [list(wanted)])
+            found = self._found(connection, look, [tables.array_of(list(wanted))])
             same = [name for name, content in found.items() if content == wanted[name]]
-            connection.execute(delete, (same,))
+            connection.execute(delete, (tables.array_of(same),))
             changed = dict.fromkeys(found, Removal.CHANGED)
             return changed | dict.fromkeys(same, Removal.REMOVED)
 
@@ -170,11 +169,8 @@ class PostgresSink:
 
     def _found(self, connection: Connection[Any], query: Any, values: Sequence[object] = ()) -> dict[str, bytes]:
         """The digest of each row that a SELECT gives, by its key."""
-        found = {}
-        for line in tables.copy_out(connection, query, values):
-            name = line.partition(b"\t")[0]
-            found[name.decode() if b"\\" not in name else str(unescape(name.decode()))] = row_digest(line)
-        return found
+        rows = tables.rows_of(connection, query, values)
+        return dict(zip([str(row[0]) for row in rows], map(row_digest, to_lines(rows)), strict=True))
 
     def _run(self, what: str, work: Callable[[Connection[Any]], T], cancel: Cancel) -> T:
         import psycopg

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Sequence
 from typing import Any
 
-Command = Sequence[bytes | str | int | float]
+Command = bytes | Sequence[bytes | str | int | float]  # bytes are a whole one, as it travels
 
 _BOUND = 16_000_000  # bytes on their way in one go
 
@@ -20,7 +20,7 @@ class Line:
 
     def send(self, commands: Sequence[Command]) -> None:
         """Send commands in one go, without waiting for what they are answered."""
-        self._connection.send_packed_command(list(map(packed, commands)), check_health=False)
+        self._connection.send_packed_command([b"".join(map(packed, commands))], check_health=False)
         self._waiting += len(commands)
 
     def receive(self) -> list[Any]:
@@ -53,9 +53,19 @@ class Line:
 
 
 def packed(command: Command) -> bytes:
-    """A command as it travels: redis-py's own packing takes as long as the server needs to answer."""
+    """A command as it travels: redis-py's own packing takes as long as the server needs to answer.
+
+    One that is packed already stays as it is.
+    """
+    if isinstance(command, bytes):
+        return command
     parts = [part if isinstance(part, bytes) else str(part).encode() for part in command]
     return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
+
+
+def hgetall(key: bytes) -> bytes:
+    """HGETALL as it travels: there are as many as there are hashes."""
+    return b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%b\r\n" % (len(key), key)
 
 
 def in_goes(line: Line, commands: Sequence[Command]) -> list[Any]:

@@ -8,9 +8,9 @@ from itertools import accumulate
 from typing import Any
 
 from opsctl.model.migrate import Record, digest
-from opsctl.model.redis_value import Held, Kind, content_digest, string_digest
+from opsctl.model.redis_value import Held, Kind, content_digest, hash_digest, string_digest
 from opsctl.model.units import show_size
-from opsctl.stores.redis_line import Command, Line
+from opsctl.stores.redis_line import Command, Line, hgetall
 from opsctl.stores.redis_scripts import OUTLINE, READ
 
 _KINDS: dict[str, Kind] = {"s": "string", "h": "hash", "l": "list", "e": "set", "z": "zset", "x": "stream"}
@@ -32,7 +32,7 @@ class Go:
         commands: list[Command] = []
         if self.strings:
             commands.append(("MGET", *(key for key, _ in self.strings)))
-        commands += [("HGETALL", key) for key, _ in self.hashes]
+        commands += [hgetall(key) for key, _ in self.hashes]
         if self.others:
             letters = "".join(letter for _, _, letter in self.others)
             commands.append(("EVAL", READ, len(self.others), *(key for key, *_ in self.others), letters, int(dumps)))
@@ -70,6 +70,8 @@ class Reading:
         if isinstance(answer, Exception):
             raise answer
         letters, ends, sizes, names = answer
+        if (alike := self._alike(keys, letters, ends, sizes)) is not None:
+            return Page([], [alike])
         others = iter(names.decode(errors="replace").split(","))
         page = Page([], [Go()])
         for key, letter, left, size in zip(keys, letters.decode(), _numbers(ends), _numbers(sizes), strict=True):
@@ -94,6 +96,17 @@ class Reading:
                     go.others.append((key, ttl, letter))
         return page
 
+    def _alike(self, keys: Sequence[bytes], letters: bytes, ends: bytes, sizes: bytes) -> Go | None:
+        """The go of a page of hashes, or of strings, that all can be read at once, as nearly all pages are."""
+        kind = letters[:1]
+        if letters != kind * len(keys) or not (kind == b"s" or (kind == b"h" and not self.dumped)):
+            return None
+        size = sum(_numbers(sizes))
+        if size > _GO:
+            return None
+        found = list(zip(keys, [left / 1000 if left >= 0 else None for left in _numbers(ends)], strict=True))
+        return Go(strings=found, size=size) if kind == b"s" else Go(hashes=found, size=size)
+
     def records(self, go: Go, answers: Sequence[Any]) -> tuple[list[Record], list[bytes]]:
         """What a go was answered, and the keys that are gone or another type by now. Raises the error of an answer."""
         found: list[Record] = []
@@ -109,8 +122,13 @@ class Reading:
             pairs = next(left)
             if not pairs or (isinstance(pairs, Exception) and str(pairs).startswith("WRONGTYPE")):
                 moved.append(key)
+                continue
+            size = sum(map(len, _sound(pairs)))
+            if size > self.most:
+                found.append(self._too_large(key, "hash", ttl, size))
             else:
-                found.append(self._record(key, "hash", ttl, _sound(pairs)))
+                fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
+                found.append(Record(key, fields, hash_digest(pairs), size, "hash", ttl))
         if go.others:
             counts, lengths, blob = _sound(next(left))
             walk = _parts(blob, _numbers(lengths))
@@ -141,12 +159,7 @@ class Reading:
         size = sum(map(len, parts))
         if size > self.most:
             return self._too_large(key, kind, ttl, size)
-        value: Any
-        if kind == "hash" and not self.whole:
-            value = dict(zip(parts[::2], parts[1::2], strict=True))
-        else:
-            value = Held(kind, tuple(parts), dump)
-        return Record(key, value, content_digest(kind, parts), size, kind, ttl)
+        return Record(key, Held(kind, tuple(parts), dump), content_digest(kind, parts), size, kind, ttl)
 
     def restless(self, key: bytes) -> Record:
         """A key that was of another type each time it was looked at."""

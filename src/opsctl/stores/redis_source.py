@@ -9,7 +9,7 @@ from typing import Any
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.migrate import Described, Estimate, Record, Removal
-from opsctl.model.redis_value import Held, from_json, held, to_json
+from opsctl.model.redis_value import Held, from_json, held, to_json, to_json_text
 from opsctl.model.store import Target
 from opsctl.stores.redis_info import keys as keys_in
 from opsctl.stores.redis_link import RedisLink
@@ -77,8 +77,11 @@ class RedisSource:
 
     def dump(self, record: Record) -> Mapping[str, Any]:
         """As `Source.dump`; TTLs as the millisecond they end."""
-        ends = None if record.ttl is None else round((time.time() + record.ttl) * 1000)
-        return to_json(record.key, held(record, ends))
+        return to_json(record.key, held(record, _ends(record)))
+
+    def dump_text(self, record: Record) -> str | None:
+        """As `DumpsText.dump_text`."""
+        return to_json_text(record, _ends(record))
 
     def restore(self, dumped: Sequence[Mapping[str, Any]], cancel: Cancel) -> Sequence[str]:
         """Put back what is missing, never over something. Raises ConfigError for what is no dump."""
@@ -88,3 +91,8 @@ class RedisSource:
     def close(self) -> None:
         """End all connections."""
         self._link.close()
+
+
+def _ends(record: Record) -> int | None:
+    """The millisecond since 1970 in which it ends; None without a TTL."""
+    return None if record.ttl is None else round((time.time() + record.ttl) * 1000)
