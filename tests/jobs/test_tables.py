@@ -10,7 +10,7 @@ from opsctl.jobs.tables import Wanted, infer
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, UsageError
 from opsctl.model.migrate import Item, Record, Rejected
-from opsctl.model.rows import from_line, to_line
+from opsctl.model.rows import from_line, to_line, to_lines
 
 
 def row(key: str, /, **fields: str | bytes) -> Record:
@@ -144,6 +144,15 @@ def test_a_line_of_copy_and_back(values: list[str | None]) -> None:
     line = to_line(values)
     assert b"\n" not in line
     assert from_line(line) == values
+
+
+def test_many_lines_are_those_of_each_row() -> None:
+    words = ["", "a", "a\tb", "a\nb", "\\N", "\\", "ü", "\r", "\x01\x7f", "\u2028", "\x85", None]
+    for one in words:
+        rows = [("k", "v"), ("k", one), ("l", "w")]
+        assert to_lines(rows) == [to_line(row) for row in rows]
+    assert to_lines([]) == []
+    assert to_lines([("a",), ("",)]) == [b"a", b""]
 
 
 def test_every_inferred_type_can_be_chosen() -> None:

@@ -9,7 +9,9 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.sql import SQL
 from tests.stores.postgres_server import PostgresServer, running
 
 from opsctl.jobs.table_rows import TableRows
@@ -21,6 +23,7 @@ from opsctl.model.migrate import Item, Record, Removal
 from opsctl.model.rows import Column, TableShape, row_digest, to_line
 from opsctl.model.secret import Secret
 from opsctl.model.store import Target
+from opsctl.stores import postgres_table as tables
 from opsctl.stores.postgres_sink import PostgresSink, live_table
 
 WORDS = ["", "\\N", "\\.", "a\tb\nc\rd\\e", "ünï 漢字 🙂", "\x01\x7f\b\f\v", "'; DROP TABLE x; --", "{}", " ", "NULL"]
@@ -157,6 +160,29 @@ def test_conflicts_by_key_replace_the_row_and_nothing_else(postgres: PostgresSer
         ("b", "last", "mine"),
         ("other", "x", "y"),
     ]
+
+
+def test_keys_of_any_text_are_found(opened: Any) -> None:
+    sink = opened(shape("text"))
+    items = [item(key, "x") for key in ('"', "\\", "a,b", "{}", "NULL", '","', " ", "a\nb", '\\\\"', "ü", "plain")]
+    stored(sink, items)
+    assert same(sink, items)
+    assert list(sink.remove([(each.id, "", each.digest) for each in items], Cancel())) == [Removal.REMOVED] * len(items)
+    assert list(sink.read(items, Cancel())) == [None] * len(items)
+
+
+@pytest.mark.parametrize("statement", ["SELECT", "DELETE"])
+def test_a_batch_is_found_by_the_index_and_not_by_reading_the_table(postgres: PostgresServer, statement: str) -> None:
+    table = shape("text")
+    postgres.sql(f"CREATE TABLE {table.name} (key text PRIMARY KEY, c0 text)")
+    postgres.sql(f"INSERT INTO {table.name} SELECT 'job:' || n, 'x' FROM generate_series(1, 30000) n")
+    keys = tables.array_of([f"job:{number}" for number in range(1000)])
+    head = {"SELECT": "SELECT c0 FROM", "DELETE": "DELETE FROM"}[statement]
+    with psycopg.connect(postgres.url) as connection:
+        query = SQL("EXPLAIN {} {}").format(SQL(head), tables.name_of(table.name)) + tables.among(table.key)
+        plan = [line for (line,) in connection.execute(query, (keys,))]
+    assert "Index" in " ".join(plan)
+    assert "Seq Scan" not in " ".join(plan)
 
 
 def test_only_what_is_unchanged_is_taken_back(postgres: PostgresServer, opened: Any) -> None:

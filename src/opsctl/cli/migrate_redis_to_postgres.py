@@ -49,6 +49,7 @@ def redis_to_postgres(
     replaced. What does not fit its column goes to quarantine.
     """
     from opsctl.jobs.tables import Wanted
+    from opsctl.model.migrate import Limits
 
     types = dict(_chosen(each) for each in columns or ())
     sides = _Sides(from_, to, match, Wanted(table, key, id_from, types), shared, sample)
@@ -65,6 +66,8 @@ def redis_to_postgres(
             sink=sides.sink,
             options=options,
             shared=shared,
+            # Rows are small, and each batch costs its nine round trips to PostgreSQL, however many rows it has.
+            suiting=Limits(batch=2_000, queue=2),
         )
     )
 

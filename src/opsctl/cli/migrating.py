@@ -35,6 +35,7 @@ from opsctl.cli.output import finish as leave
 from opsctl.cli.process import GoingOn
 from opsctl.cli.stores import Stores, export_cipher
 from opsctl.model.errors import ExitCode, OpsError
+from opsctl.model.migrate import Limits
 from opsctl.model.migrate_shown import Action, Migrated, RunRecord
 from opsctl.model.result import CommandResult, DropletResult
 
@@ -82,14 +83,16 @@ def run_migration(
     after: After | None = None,
     memory: int = 300_000_000,
     declaration: Path | None = None,
+    suiting: Limits | None = None,
 ) -> ExitCode:
     """Run a migration, or what `migrate resume|finish|rollback|replay` wants of a past run of it.
 
     `options` is everything that shapes the items, secret-free: it is shown, and runs that differ in it share no
     ledger. `memory`, in bytes, is what it takes at most: its limit on a droplet, with --on. `declaration` is what
-    --collections named: it goes along there. Raises OpsError; Interrupted with the command that goes on.
+    --collections named: it goes along there. `suiting` are the limits where nobody says others. Raises OpsError;
+    Interrupted with the command that goes on.
     """
-    limits = shared.limits()
+    limits = shared.limits(suiting or Limits())
     if shared.on or shared.detach:
         from opsctl.cli.migrating_away import send
 
@@ -282,6 +285,6 @@ def said(store: Described) -> str:
 
 def given_id() -> str:
     """The id that whoever began this process on a droplet gave its run; "" elsewhere."""
-    from opsctl.jobs.detached import RUN
+    from opsctl.spine.run_folder import GIVEN
 
-    return os.environ.get(RUN, "")
+    return os.environ.get(GIVEN, "")

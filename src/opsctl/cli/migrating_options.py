@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -80,8 +80,11 @@ class Shared:
         typer.Option("--limit", metavar="N", min=1, help="Stop after N records, for a try.", rich_help_panel=_PACE),
     ] = None
     batch: Annotated[
-        int, typer.Option("--batch", metavar="N", min=1, max=10_000, help="Records a batch.", rich_help_panel=_PACE)
-    ] = 256
+        int | None,
+        typer.Option(
+            "--batch", metavar="N", min=1, max=10_000, help="Records a batch; else 256 or more.", rich_help_panel=_PACE
+        ),
+    ] = None
     workers: Annotated[
         int | None,
         typer.Option(
@@ -100,11 +103,12 @@ class Shared:
         named = [each for each in (self.from_via, self.to_via, self.on) if each]
         return Context(ctx, stack=self.stack, droplets=named, yes=self.yes, verbose=self.verbose)
 
-    def limits(self) -> Limits:
-        """How hard the engine may push. Raises UsageError for a window that is none."""
-        return Limits(
-            batch=self.batch,
-            writers=self.workers or Limits.writers,
+    def limits(self, suiting: Limits) -> Limits:
+        """How hard the engine may push: as `suiting` where nobody says. Raises UsageError for a window that is none."""
+        return replace(
+            suiting,
+            batch=self.batch or suiting.batch,
+            writers=self.workers or suiting.writers,
             rate=self.rate,
             window=parse_window(self.window) if self.window else None,
             most=self.limit,

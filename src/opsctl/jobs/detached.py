@@ -24,7 +24,6 @@ from opsctl.spine.run_folder import progress_of
 
 FOLDER = f"{STATE_DIR}/migrations"
 APPS = f"{FOLDER}/app"
-RUN = "OPSCTL_MIGRATION_RUN"  # the id that a run on the droplet is to have
 _START_WITHIN = 90  # s; a small machine compiles nothing and still takes long to import a database's client
 _BOUND = 120.0  # s
 

@@ -59,7 +59,7 @@ class Checksum:
             if len(content) != DIGEST_SIZE:
                 self.add(key, content)
                 continue
-            joined = b"%b%b%b%b" % (len(key).to_bytes(8, "big"), key, _DIGEST_LENGTH, content)
+            joined = len(key).to_bytes(8, "big") + key + _DIGEST_LENGTH + content
             total += int.from_bytes(blake(joined, digest_size=DIGEST_SIZE).digest(), "big")
             count += 1
         self.value = (self.value + total) % (1 << (8 * DIGEST_SIZE))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
 from json.encoder import encode_basestring_ascii
+from operator import itemgetter
 from typing import Any, Literal
 
 from opsctl.model.migrate import DIGEST_SIZE, Record, digest
@@ -18,6 +20,7 @@ KINDS: tuple[Kind, ...] = ("string", "hash", "list", "set", "zset", "stream")
 _MARK = "base64:"
 _QUOTED_MARK = f'"{_MARK}'
 _quoted = encode_basestring_ascii
+_Order = Callable[[Sequence[bytes]], Sequence[bytes]]
 _STRING = len(b"string").to_bytes(8, "big") + b"string"
 _HASH = len(b"hash").to_bytes(8, "big") + b"hash"
 _LENGTHS = tuple(size.to_bytes(8, "big") for size in range(1024))  # looked up faster than made
@@ -52,7 +55,7 @@ def content_digest(kind: str, parts: Sequence[bytes]) -> bytes:
     """The digest of a key's content: order counts where it does for the type."""
     match kind:
         case "hash":
-            return hash_digest(parts)
+            return digest(b"hash", *(each for pair in sorted(_pairs(parts)) for each in pair))
         case "set":
             return digest(b"set", *sorted(parts))
         case "zset":
@@ -67,15 +70,33 @@ def string_digest(value: bytes) -> bytes:
     return blake2b(_STRING + len(value).to_bytes(8, "big") + value, digest_size=DIGEST_SIZE).digest()
 
 
-def hash_digest(parts: Sequence[bytes]) -> bytes:
-    """`content_digest("hash", parts)`, in a third of the time."""
-    joined, length = [_HASH], _LENGTHS
+def fields_of(parts: Sequence[bytes]) -> tuple[dict[bytes, bytes], bytes]:
+    """A hash's fields, and `content_digest("hash", parts)` in a fifth of the time: there are millions of them, and
+    most have the same fields in the same order."""
+    names, values = tuple(parts[::2]), parts[1::2]
+    names, order, joined = _shape(names)
+    fields = dict(zip(names, values, strict=True))
+    if len(fields) != len(names):
+        return fields, content_digest("hash", parts)
+    if order is not None:
+        values = order(values)
+    data = joined.copy()
     try:
-        for name, value in sorted(_pairs(parts)):
-            joined += (length[len(name)], name, length[len(value)], value)
+        data[1::3] = map(_LENGTHS.__getitem__, map(len, values))
     except IndexError:
-        return digest(b"hash", *(each for pair in sorted(_pairs(parts)) for each in pair))
-    return blake2b(b"".join(joined), digest_size=DIGEST_SIZE).digest()
+        data[1::3] = [len(each).to_bytes(8, "big") for each in values]
+    data[2::3] = values
+    return fields, blake2b(b"".join(data), digest_size=DIGEST_SIZE).digest()
+
+
+@lru_cache(256)
+def _shape(names: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], _Order | None, list[bytes]]:
+    """For hashes with these fields: the fields themselves, so that all share them; what puts their values into the
+    fields' order; what is digested, with room for the length and the value behind each field."""
+    order = sorted(range(len(names)), key=names.__getitem__)
+    joined = [each for at in order for each in (len(names[at]).to_bytes(8, "big") + names[at], b"", b"")]
+    joined[:1] = [_HASH + each for each in joined[:1]]
+    return names, None if order == list(range(len(names))) else itemgetter(*order), joined
 
 
 def held(record: Record, ends: int | None = None) -> Held:

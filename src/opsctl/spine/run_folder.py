@@ -18,6 +18,7 @@ from opsctl.spine.journal import state_home
 from opsctl.spine.processes import born
 
 T = TypeVar("T")
+GIVEN = "OPSCTL_MIGRATION_RUN"  # the id that a run on a droplet is to have
 
 
 class RunFolder:

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from opsctl.model.migrate import Record, digest
-from opsctl.model.redis_value import Held, Kind, content_digest, hash_digest, string_digest
+from opsctl.model.redis_value import Held, Kind, content_digest, fields_of, string_digest
 from opsctl.model.units import show_size
 from opsctl.stores.redis_line import Command, Line, hgetall
 from opsctl.stores.redis_scripts import OUTLINE, READ
@@ -123,12 +123,14 @@ class Reading:
             if not pairs or (isinstance(pairs, Exception) and str(pairs).startswith("WRONGTYPE")):
                 moved.append(key)
                 continue
-            size = sum(map(len, _sound(pairs)))
+            if isinstance(pairs, Exception):
+                raise pairs
+            size = sum(map(len, pairs))
             if size > self.most:
                 found.append(self._too_large(key, "hash", ttl, size))
             else:
-                fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
-                found.append(Record(key, fields, hash_digest(pairs), size, "hash", ttl))
+                fields, content = fields_of(pairs)
+                found.append(Record(key, fields, content, size, "hash", ttl))
         if go.others:
             counts, lengths, blob = _sound(next(left))
             walk = _parts(blob, _numbers(lengths))
