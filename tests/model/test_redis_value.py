@@ -8,7 +8,8 @@ import random
 
 import pytest
 
-from opsctl.model.migrate import Checksum, Record, digest
+from opsctl.model.checksum import Checksum
+from opsctl.model.migrate import Record, digest
 from opsctl.model.redis_value import Held, content_digest, fields_of, from_json, held, to_json, to_json_text
 
 TEXTS = [b"", b"a", "ünï 漢字 🙂".encode(), b'"', b"\\", b"base64:x", b'"base64:', b"\x00\x1f", b"\xff", b"x" * 3000]

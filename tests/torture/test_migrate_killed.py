@@ -23,7 +23,8 @@ import redis
 from tests.stores.redis_server import RedisServer, redis_at_rest
 from tests.torture.migrate_driver import POINTS, identity
 
-from opsctl.model.migrate import Checksum, digest
+from opsctl.model.checksum import Checksum
+from opsctl.model.migrate import digest
 
 __all__ = ["redis_at_rest"]
 pytestmark = pytest.mark.torture

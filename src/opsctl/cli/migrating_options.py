@@ -82,7 +82,12 @@ class Shared:
     batch: Annotated[
         int | None,
         typer.Option(
-            "--batch", metavar="N", min=1, max=10_000, help="Records a batch; else 256 or more.", rich_help_panel=_PACE
+            "--batch",
+            metavar="N",
+            min=1,
+            max=10_000,
+            help="Records a batch; else 256, of rows 2,000.",
+            rich_help_panel=_PACE,
         ),
     ] = None
     workers: Annotated[

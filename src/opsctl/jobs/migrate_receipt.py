@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from opsctl.jobs.migrate_tally import utc
+from opsctl.model.checksum import Checksum
 from opsctl.model.errors import Interrupted, OpsError
 from opsctl.model.jsonable import to_jsonable
-from opsctl.model.migrate import Checksum, Counts, Described, Entry, Receipt, State
+from opsctl.model.migrate import Counts, Described, Entry, Receipt, State
 from opsctl.model.migrate_run import Migration
 from opsctl.spine import runfiles
 from opsctl.spine.ledger import Ledger
