@@ -211,7 +211,7 @@ def table(rounds: int, progress: Progress) -> Section:
             psql = [str(sink.program("psql")), sink.url, "-qc"]
             return timed([*psql, f"\\copy {name} from '{folder}/rows.tsv'"])
 
-        both = ("--from", "jobs", "--to", "table", "--match", "job:*", "--batch", "1000")
+        both = ("--from", "jobs", "--to", "table", "--match", "job:*")
 
         def move() -> float:
             return place.opsctl("migrate", "redis-to-postgres", *both, "--table", f"t{uuid.uuid4().hex[:8]}")

@@ -67,7 +67,7 @@ def redis_to_postgres(
             options=options,
             shared=shared,
             # Rows are small, and each batch costs its nine round trips to PostgreSQL, however many rows it has.
-            suiting=Limits(batch=2_000, queue=2),
+            suiting=Limits(batch=2_000, queue=1),
         )
     )
 
