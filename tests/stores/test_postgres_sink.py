@@ -176,11 +176,11 @@ def test_a_batch_is_found_by_the_index_and_not_by_reading_the_table(postgres: Po
     table = shape("text")
     postgres.sql(f"CREATE TABLE {table.name} (key text PRIMARY KEY, c0 text)")
     postgres.sql(f"INSERT INTO {table.name} SELECT 'job:' || n, 'x' FROM generate_series(1, 30000) n")
-    keys = tables.array_of([f"job:{number}" for number in range(1000)])
+    keys = [f"job:{number}" for number in range(1000)]
     head = {"SELECT": "SELECT c0 FROM", "DELETE": "DELETE FROM"}[statement]
     with psycopg.connect(postgres.url) as connection:
-        query = SQL("EXPLAIN {} {}").format(SQL(head), tables.name_of(table.name)) + tables.among(table.key)
-        plan = [line for (line,) in connection.execute(query, (keys,))]
+        query = SQL("EXPLAIN {} {}").format(SQL(head), tables.name_of(table.name)) + tables.among(table.key, keys)
+        plan = [line for (line,) in connection.execute(query)]
     assert "Index" in " ".join(plan)
     assert "Seq Scan" not in " ".join(plan)
 
@@ -224,17 +224,20 @@ def test_a_table_that_cannot_be_made_says_the_server_s_words(opened: Any) -> Non
 def test_names_are_quoted_and_a_schema_is_kept_apart(postgres: PostgresServer, opened: Any) -> None:
     postgres.sql('CREATE SCHEMA IF NOT EXISTS "odd one"')
     table = TableShape(
-        'odd one.Tab"le', (Column("Key", "text"), Column('we"ird; DROP', "text"), Column("user", "text"))
+        'odd one.Tab"le', (Column("Key", "text"), Column('we"ird; DROP', "text"), Column("50%s", "text"))
     )
     sink = opened(table)
     items = [item("a", "1", "2")]
+    assert list(sink.check(items, Cancel())) == []
     assert "is made" in " ".join(sink.describe(Cancel()).notes)
     stored(sink, items)
     assert same(sink, items)
     assert live_table(postgres.target, table.name, Cancel()) == (
-        {"Key": "text", 'we"ird; DROP': "text", "user": "text"},
+        {"Key": "text", 'we"ird; DROP': "text", "50%s": "text"},
         True,
     )
+    stored(sink, items)  # now by way of the temporary table
+    assert list(sink.remove([("a", "", items[0].digest)], Cancel())) == [Removal.REMOVED]
 
 
 def test_a_column_added_later_changes_no_row(postgres: PostgresServer, opened: Any) -> None:

@@ -131,11 +131,9 @@ class PostgresSink:
     def _digests(self, ids: Sequence[str], cancel: Cancel) -> dict[str, bytes]:
         import psycopg
 
-        query = tables.selecting(self._shape.name, self._shape.columns, by_key=True)
+        query = tables.selecting(self._shape.name, self._shape.columns, keys=ids)
         try:
-            return self._postgres.run(
-                "reading back", lambda each: self._found(each, query, [tables.array_of(ids)]), cancel
-            )
+            return self._postgres.run("reading back", lambda each: self._found(each, query), cancel)
         except psycopg.errors.UndefinedTable:
             return {}
         except psycopg.Error as error:
@@ -150,13 +148,13 @@ class PostgresSink:
         from psycopg.sql import SQL
 
         wanted = {name: content for name, _, content in written}
-        look = tables.selecting(self._shape.name, self._shape.columns, by_key=True, lock=True)
-        delete = SQL("DELETE FROM {}").format(tables.name_of(self._shape.name)) + tables.among(self._shape.key)
+        look = tables.selecting(self._shape.name, self._shape.columns, keys=list(wanted), lock=True)
+        delete = SQL("DELETE FROM {}").format(tables.name_of(self._shape.name))
 
         def take(connection: Connection[Any]) -> dict[str, Removal]:
-            found = self._found(connection, look, [tables.array_of(list(wanted))])
+            found = self._found(connection, look)
             same = [name for name, content in found.items() if content == wanted[name]]
-            connection.execute(delete, (tables.array_of(same),))
+            connection.execute(delete + tables.among(self._shape.key, same))
             changed = dict.fromkeys(found, Removal.CHANGED)
             return changed | dict.fromkeys(same, Removal.REMOVED)
 
@@ -167,9 +165,9 @@ class PostgresSink:
         """End the connections."""
         self._postgres.close()
 
-    def _found(self, connection: Connection[Any], query: Any, values: Sequence[object] = ()) -> dict[str, bytes]:
+    def _found(self, connection: Connection[Any], query: Any) -> dict[str, bytes]:
         """The digest of each row that a SELECT gives, by its key."""
-        rows = tables.rows_of(connection, query, values)
+        rows = tables.rows_of(connection, query)
         return dict(zip([str(row[0]) for row in rows], map(row_digest, to_lines(rows)), strict=True))
 
     def _run(self, what: str, work: Callable[[Connection[Any]], T], cancel: Cancel) -> T:

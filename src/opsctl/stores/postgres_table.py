@@ -119,19 +119,17 @@ def copy_in(connection: Connection[Any], into: Composed, lines: Iterable[bytes])
             copy.write(b"\n".join(block) + b"\n")
 
 
-def rows_of(
-    connection: Connection[Any], selecting: Composed, values: Sequence[object] = ()
-) -> Sequence[tuple[str | None, ...]]:
+def rows_of(connection: Connection[Any], selecting: Composed) -> Sequence[tuple[str | None, ...]]:
     """The rows of a SELECT in the server's own words, as COPY would write them before it escapes them.
 
-    Not by COPY itself: the client takes twice as long for its rows, and its statement takes no parameters.
+    Not by COPY itself: the client takes twice as long for its rows.
     """
     from psycopg.types.string import TextLoader
 
     with connection.cursor() as cursor:
         for each in _READ_AS_TEXT:
             cursor.adapters.register_loader(each, TextLoader)
-        return cursor.execute(selecting, values).fetchall()
+        return cursor.execute(selecting).fetchall()
 
 
 def array_of(texts: Sequence[str]) -> str:
@@ -160,23 +158,28 @@ def merging(source: str, shape: TableShape) -> Composed:
     )
 
 
-def selecting(table: str, columns: Sequence[Column], *, by_key: bool = False, lock: bool = False) -> Composed:
-    """SELECT of these columns; `by_key` takes an array of keys as its value, `lock` keeps others from the rows."""
+def selecting(
+    table: str, columns: Sequence[Column], *, keys: Sequence[str] | None = None, lock: bool = False
+) -> Composed:
+    """SELECT of these columns, of all rows or of those with these keys; `lock` keeps others from the rows."""
     from psycopg.sql import SQL, Composed
 
     found = SQL("SELECT {} FROM {}").format(column_list(columns), name_of(table))
-    return Composed([found, among(columns[0]) if by_key else SQL(""), SQL(" FOR UPDATE" if lock else "")])
+    where = SQL("") if keys is None else among(columns[0], keys)
+    return Composed([found, where, SQL(" FOR UPDATE" if lock else "")])
 
 
-def among(key: Column) -> Composed:
-    """WHERE the key is in the array that is the value.
+def among(key: Column, keys: Sequence[str]) -> Composed:
+    """WHERE the key is one of these. As a literal: with parameters a percent sign in a column's name would be one, too.
 
     Through a subselect, which hides from the planner how many there are: for a thousand constants it reads a table of
     some hundred thousand rows from end to end, in each batch anew, where the index needs 3 ms.
     """
-    from psycopg.sql import SQL, Identifier
+    from psycopg.sql import SQL, Identifier, Literal
 
-    return SQL(" WHERE {} = ANY(ARRAY(SELECT unnest(%s::{}[])))").format(Identifier(key.name), SQL(key.type))
+    return SQL(" WHERE {} = ANY(ARRAY(SELECT unnest({}::{}[])))").format(
+        Identifier(key.name), Literal(array_of(keys)), SQL(key.type)
+    )
 
 
 def staging(columns: Sequence[Column]) -> Composed:
