@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 
 from opsctl.jobs import recover_cloud as cloud
@@ -17,12 +18,14 @@ from opsctl.jobs.why_times import seconds_of
 from opsctl.model.cloud import CloudDroplet
 from opsctl.model.errors import DeadlineExceeded, ErrorInfo, Interrupted, OpsError, UnreachableError
 from opsctl.model.events import Outcome
+from opsctl.model.operate import DropletFacts
 from opsctl.model.recovery import Criterion, Recovery, Rung
 from opsctl.model.result import DropletResult
 from opsctl.model.units import show_duration
 
 _FIRST_LOOK = 60.0  # s for a droplet to say how it is; one that is hung says nothing
 _LOOK = 180.0  # s later on: it is known to live, and busy
+_AT_ONCE = 0.2  # s; what has not said a word by then is likely to be away
 _QUICK = 5.0  # s; who says no sooner than that is no machine that stands still
 _KNOCK, _EVERY = 1.5, 0.3  # s
 _FOLLOW = 300.0  # s; how long a boot replay that has begun is followed
@@ -68,6 +71,7 @@ class _Ladder:
         self._criteria: tuple[Criterion, ...] = ()
         self._since = 0.0  # the host's clock: no kill may be later
         self._console: CloudDroplet | None = None
+        self._ahead: Future[CloudDroplet] | None = None  # the provider, asked while SSH was still waited for
 
     def climb(self) -> DropletResult[Recovery]:
         """From the bottom to the first rung that helps."""
@@ -93,6 +97,7 @@ class _Ladder:
         while True:
             began = time.monotonic()
             try:
+                self._listen()
                 link = stack.enter_context(self._means.connect())
                 self._before = link.measure(self._means.cancel.child(_FIRST_LOOK))
             except (UnreachableError, DeadlineExceeded) as error:
@@ -111,6 +116,15 @@ class _Ladder:
             self._over(telling, looked.answer[0])
             return link
 
+    def _listen(self) -> None:
+        """Raises UnreachableError where nobody speaks SSH. Who would be asked next is asked while that is found out."""
+        with ThreadPoolExecutor(2, thread_name_prefix=f"{self._means.droplet.name}: look") as pool:
+            heard = pool.submit(self._means.listen, self._means.cancel.child(_FIRST_LOOK))
+            wait((heard,), _AT_ONCE)
+            if not heard.done() and self._further(Rung.REBOOT) and not self._wishes.dry_run:
+                self._ahead = pool.submit(cloud.look, self._story)
+            heard.result()
+
     def _over(self, telling: Telling, words: str) -> None:
         """A look is no rung: it is told, and not kept."""
         telling.end(Outcome.UNCHANGED, words)
@@ -124,6 +138,7 @@ class _Ladder:
         left = max(self._wishes.gentle if quick else 0.0, cloud.asked_before(self._story, self._wishes.within))
         if left <= 0 or self._wishes.dry_run:
             return False
+        self._ahead = None  # it will be out of date
         telling.waiting(f"SSH does not answer; it may be booting: waiting up to {show_duration(left)}")
         bound = self._means.cancel.child(left)
         while not self._means.knock(bound.child(_KNOCK)):
@@ -145,10 +160,10 @@ class _Ladder:
         )
         return met(self._criteria)
 
-    def _measured(self, link: Link) -> bool:
+    def _measured(self, link: Link, known: DropletFacts | None = None) -> bool:
         """Measure again. A droplet that does not answer any more has not recovered."""
         try:
-            return self._good(link.measure(self._means.cancel.child(_LOOK)))
+            return self._good(link.measure(self._means.cancel.child(_LOOK), known))
         except (UnreachableError, DeadlineExceeded) as error:
             self._means.cancel.check("a look at the droplet")
             self._away = error.info
@@ -221,7 +236,9 @@ class _Ladder:
     def _through_the_provider(self, *, asked: bool) -> None:
         name = self._means.droplet.name
         try:
-            seen = self._console = cloud.look(self._story)
+            # What was asked ahead is used once: it is the state of that moment.
+            ahead, self._ahead = self._ahead, None
+            seen = self._console = ahead.result() if ahead is not None else cloud.look(self._story)
         except OpsError as error:
             self._means.cancel.check("the provider")
             self._story.ended = error.info.what + (f": {error.info.why}" if error.info.why else "")
@@ -303,7 +320,7 @@ class _Ladder:
         minimum = required(merged(call, facts))
         title = "bring up all phases" if self._wishes.optimal else f"bring up {', '.join(minimum)}"
         bring_up(link, self._story, () if self._wishes.optimal else minimum, title, facts)
-        if not self._measured(link) and self._after is not None and self._after.facts is not None:
+        if not self._measured(link, facts) and self._after is not None and self._after.facts is not None:
             bad = failed(self._criteria)
             if any(each.level == "minimum" for each in bad):
                 fall_back(link, self._story, self._after)
