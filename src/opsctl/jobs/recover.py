@@ -10,9 +10,10 @@ from opsctl.jobs import recover_cloud as cloud
 from opsctl.jobs import recover_report as report
 from opsctl.jobs.criteria import Reading, failed, judge, met, required
 from opsctl.jobs.recover_boot import engine_is_back, lift_hold, next_boot, place_hold, reboot, tidy
+from opsctl.jobs.recover_limits import no_boot_helps
 from opsctl.jobs.recover_link import Link, Means, Story, Telling, Wishes
 from opsctl.jobs.recover_log import RecoveryLog
-from opsctl.jobs.recover_services import bring_up, fall_back, restart_failed, start_engine
+from opsctl.jobs.recover_services import bring_up, fall_back, held_ports, restart_engine, restart_failed, start_engine
 from opsctl.jobs.startup import merged
 from opsctl.jobs.why_times import seconds_of
 from opsctl.model.cloud import CloudDroplet
@@ -31,11 +32,6 @@ _KNOCK, _EVERY = 1.5, 0.3  # s
 _FOLLOW = 300.0  # s; how long a boot replay that has begun is followed
 # Only these say that the droplet is away. A login that is refused would be refused after a reboot, too.
 AWAY = ("timeout", "refused", "no-banner", "unreachable", "connection-lost", "deadline", "no-shell", "jump-failed")
-_NO_BOOT_HELPS = {
-    "image-missing": "no boot brings an image that is not there",
-    "state-folder": "opsctl's folder there cannot be written, so no boot is tried: make room first",
-    "no-flock": "no boot brings a program that is not there",
-}
 _ORDER = tuple(Rung)
 
 
@@ -85,7 +81,9 @@ class _Ladder:
             if link is not None and (good or self._inside(link)):
                 tidy(link, self._story)
                 return self._result()
-            if not self._beyond_a_boot() and self._allowed(Rung.REBOOT):
+            if self._away is None:
+                self._story.ended = no_boot_helps(self._story, self._before, self._after, self._criteria)
+            if not self._story.ended and self._allowed(Rung.REBOOT):
                 self._outside(link)
         return self._result()
 
@@ -190,6 +188,8 @@ class _Ladder:
         if optional_only:
             bring_up(link, self._story, (), "bring up the rest, phase by phase")
             return self._measured(link)
+        if held_ports(self._story.climbs) and self._further(Rung.REBOOT):
+            return False  # no room is lacking, and the engine gives the port to nobody
         if not self._allowed(Rung.FALLBACK):
             return False
         if self._away is None and self._after is not None and self._after.facts is not None:
@@ -199,31 +199,15 @@ class _Ladder:
 
     # Rungs that cut a running system
 
-    def _beyond_a_boot(self) -> bool:
-        """Whether what is left is nothing that a boot could mend."""
-        if self._away is not None or not self._criteria:
-            return False
-        if all(each.level == "optimal" for each in failed(self._criteria)):
-            self._story.ended = "what must run does, and no boot is worth the rest"
-        elif self._before is not None and self._before.untouched():
-            self._story.ended = "nothing of the stack was ever started here, so no boot brings it back"
-        elif loops := self._only_loops():
-            self._story.ended = f"{', '.join(loops)} crashes at every start, and no boot mends a program"
-        else:
-            codes = [each.error.code for each in self._story.climbs if each.error is not None]
-            self._story.ended = next(
-                (_NO_BOOT_HELPS[code] for code in codes if code in _NO_BOOT_HELPS), self._story.ended
-            )
-        return bool(self._story.ended)
-
-    def _only_loops(self) -> tuple[str, ...]:
-        """What fails, where all of it are programs that crash at every start."""
-        looping = {name for each in (self._before, self._after) if each is not None for name in each.looping()}
-        bad = tuple(each.name for each in failed(self._criteria) if each.level == "minimum")
-        return bad if set(bad) <= looping else ()
-
     def _outside(self, link: Link | None) -> None:
         name = self._means.droplet.name
+        if link is not None and self._away is None and (held := held_ports(self._story.climbs)):
+            why = f"It holds port {held[0]} for nobody; whatever runs there is stopped and started again."
+            if not self._means.ask(f"Restart Docker on {name}? {why}"):
+                self._story.ended = "you did not want the engine restarted"
+                return
+            if self._before is not None and self._with_a_new_engine(link, self._before):
+                return
         if link is not None and self._away is None:
             if not self._means.ask(f"Reboot {name}? Whatever runs there is stopped and started again."):
                 self._story.ended = "you did not want a reboot"
@@ -236,8 +220,7 @@ class _Ladder:
     def _through_the_provider(self, *, asked: bool) -> None:
         name = self._means.droplet.name
         try:
-            # What was asked ahead is used once: it is the state of that moment.
-            ahead, self._ahead = self._ahead, None
+            ahead, self._ahead = self._ahead, None  # used once: it is the state of that moment
             seen = self._console = ahead.result() if ahead is not None else cloud.look(self._story)
         except OpsError as error:
             self._means.cancel.check("the provider")
@@ -281,6 +264,18 @@ class _Ladder:
         if cloud.act(self._story, "power-cycle", seen).outcome is not Outcome.FAILED:
             self._comes_back(began)
 
+    def _with_a_new_engine(self, link: Link, seen: Reading) -> bool:
+        """Restart the engine and bring back what ran, under a hold: a replay may be bound to the engine's start."""
+        wanted = tuple(dict.fromkeys((*seen.required, *seen.up())))
+        place_hold(link, self._story)
+        try:
+            if restart_engine(link, self._story).outcome is Outcome.FAILED:
+                return False
+            bring_up(link, self._story, wanted, f"bring up {', '.join(wanted)}")
+            return self._measured(link)
+        finally:
+            lift_hold(link, self._story)
+
     # After a boot
 
     def _comes_back(self, began: float, within: float | None = None) -> bool:
@@ -319,7 +314,11 @@ class _Ladder:
             return True
         minimum = required(merged(call, facts))
         title = "bring up all phases" if self._wishes.optimal else f"bring up {', '.join(minimum)}"
-        bring_up(link, self._story, () if self._wishes.optimal else minimum, title, facts)
+        names = () if self._wishes.optimal else minimum
+        started = bring_up(link, self._story, names, title, facts)
+        # A boot was allowed, and what it interrupted is milder than it was.
+        if held_ports([started]) and restart_engine(link, self._story).outcome is not Outcome.FAILED:
+            bring_up(link, self._story, names, title)
         if not self._measured(link, facts) and self._after is not None and self._after.facts is not None:
             bad = failed(self._criteria)
             if any(each.level == "minimum" for each in bad):
