@@ -127,6 +127,7 @@ RESTART = "restart systemctl restart docker"
 )
 def test_who_has_the_port_that_the_engine_refused(port: str, cause: str, advice: str) -> None:
     found = look(error=REFUSED, code=128, port=port)
+    assert found.stale_port == (6379 if "for a container that is gone" in cause else None)
     assert found.cause.startswith("port 6379 is ") and cause in found.cause
     assert advice in found.advice
 

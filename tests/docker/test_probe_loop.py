@@ -6,6 +6,9 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from opsctl.docker import probe
 from opsctl.docker.probe import parse_probe, probe_script
 from opsctl.model.engine import ProbeSpec, ProbeState
 from opsctl.model.stack import Gate
@@ -56,3 +59,13 @@ def test_a_death_counts_and_what_runs_inside_does_not(tmp_path: Path) -> None:
 def test_an_engine_that_is_gone_is_no_error_of_the_shell(tmp_path: Path) -> None:
     states = looped(tmp_path, events="exit 1", inspect="echo; exit 1")
     assert [state.state for state in states] == ["gone"]
+
+
+@pytest.mark.parametrize(("took", "rest"), [(50, "0.100"), (1205, "2.410"), (2500, "5.000"), (15000, "5.000")])
+def test_a_slow_probe_rests_for_twice_its_time_and_never_for_more_than_five_seconds(took: int, rest: str) -> None:
+    text = Path(probe.__file__).with_name("probe.sh").read_text(encoding="utf-8")
+    (function,) = [line for line in text.splitlines() if line.startswith("rest_after()")]
+    script = f'{function}\nrest_after {took}; printf %s "$pause"; read -r -t 0.001 -u 8; [ $? -gt 128 ]'
+    done = subprocess.run(["bash", "-c", f"exec 8<> <(:); {script}"], capture_output=True, text=True, check=True)
+    assert done.stdout == rest
+    assert text.count("rest_after ") == 1, "the loop asks it, and nothing else says how long it rests"

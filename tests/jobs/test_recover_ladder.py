@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,9 +42,13 @@ class Account:
     status: str = "active"
     fails: frozenset[str] = frozenset()
     asked: list[str] = field(default_factory=list)
+    looks: int = 0
+    seen: threading.Event = field(default_factory=threading.Event)
 
     def droplet(self, ref: int | str, *, cancel: Cancel) -> CloudDroplet:
         assert ref == 42
+        self.looks += 1
+        self.seen.set()
         return replace(FOUND, status=self.status)
 
     def _act(self, kind: str) -> CloudAction:
@@ -90,6 +94,7 @@ def climb(
     *,
     error: OpsError | None = None,
     droplet: Droplet = RENTED,
+    listen: Callable[[Cancel], None] = lambda _: None,
 ) -> DropletResult[Recovery]:
     """Recover a droplet that never answers."""
 
@@ -103,6 +108,7 @@ def climb(
         stack=Stack("/s.yaml", {"d": droplet}, {}),
         connect=connect,
         knock=lambda _: False,
+        listen=listen,
         cloud=lambda: cast(Cloud, account),
         ask=person.ask,
         entry=ENTRY,
@@ -204,6 +210,49 @@ def test_a_login_that_is_refused_is_no_reason_for_a_reboot() -> None:
     with pytest.raises(UnreachableError, match="cannot be reached"):
         climb(account, Person(), HARD, error=away("auth-failed"))
     assert account.asked == []
+
+
+def test_the_provider_is_looked_at_once_while_ssh_is_still_waited_for_and_asked_for_nothing() -> None:
+    account = Account()
+
+    def silent(_: Cancel) -> None:
+        assert account.seen.wait(20), "nobody looked at the provider meanwhile"
+        assert account.asked == [], "SSH may still answer"
+        raise away()
+
+    done = climb(account, Person(), replace(HARD, up_to=Rung.REBOOT, gentle=0.0), listen=silent)
+    assert account.looks == 1
+    assert account.asked == ["reboot"]
+    assert done.exit_code is ExitCode.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [replace(HARD, up_to=Rung.FALLBACK), replace(HARD, dry_run=True)],
+    ids=["bound", "dry-run"],
+)
+def test_the_provider_is_not_looked_at_where_it_will_not_be_asked(wishes: Wishes) -> None:
+    account = Account()
+
+    def silent(cancel: Cancel) -> None:
+        cancel.wait(0.5)
+        raise away()
+
+    climb(account, Person(), wishes, listen=silent)
+    assert account.looks == 0
+
+
+def test_what_the_provider_said_before_a_wait_for_ssh_is_asked_anew() -> None:
+    account = Account()
+
+    def silent(_: Cancel) -> None:
+        account.seen.wait(20)
+        account.status = "off"  # from now on
+        raise away("refused")
+
+    climb(account, Person(), replace(HARD, up_to=Rung.REBOOT), listen=silent)
+    assert account.looks == 2
+    assert account.asked == ["power_on"]
 
 
 def test_without_a_provider_it_says_what_is_missing() -> None:

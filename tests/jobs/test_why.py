@@ -350,6 +350,14 @@ def test_on_a_droplet_victim_and_limit_are_named_in_one_short_look(droplet: Sand
     (death,) = shown["deaths"]
     assert (death["service"], death["exit_code"]) == ("gateway-mcp", 137)
     assert death["log"]
+    droplet.sh(
+        "docker run --no-healthcheck --name bare --label com.docker.compose.service=bare "
+        "--label com.docker.compose.project=deploy --entrypoint sh "
+        "$(docker inspect -f '{{.Image}}' deploy-gateway-mcp-1) -c 'echo no such file; exit 3'",
+        check=False,
+    )
+    told = droplet.opsctl("why", "bare")
+    assert "bare is down with exit code 3" in told.stdout, "what has no health check is seen, too"
     assert not droplet.sh("ls /var/lib/opsctl/lease/*.json 2>/dev/null", check=False), "reading takes no lease"
     wrong = droplet.opsctl("why", "gatway-mcp")
     assert wrong.returncode == 2

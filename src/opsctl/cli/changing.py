@@ -49,7 +49,7 @@ OnFailureOption = Annotated[
 ]
 
 
-class _Ahead(Generic[T]):
+class Ahead(Generic[T]):
     """Something that is read in a thread of its own from now on."""
 
     def __init__(self, read: Callable[[], T]) -> None:
@@ -156,7 +156,7 @@ def call_of(
         return session.engine.facts(cancel=session.cancel)
 
     # The droplet is read while this process still loads what it needs to work with the answer.
-    facts = _Ahead(read).result if ahead else read
+    facts = Ahead(read).result if ahead else read
     from opsctl.jobs.call import Call
     from opsctl.spine.audit import Actor, Entry
 

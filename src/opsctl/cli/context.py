@@ -26,6 +26,7 @@ from opsctl.model.secret import Secret
 from opsctl.model.stack import Droplet, Stack
 
 if TYPE_CHECKING:
+    from opsctl.hosts.knock import Knocker
     from opsctl.model.cloud import Cloud
     from opsctl.model.deploy import Deployer
     from opsctl.model.droplet_app import Packer
@@ -103,6 +104,13 @@ class Session:
         from opsctl.hosts.knock import Knocker
 
         return Knocker(self.droplet)
+
+    @property
+    def listen(self) -> Callable[[Cancel], None]:
+        """The same with the patience of a login; raises UnreachableError with the reason."""
+        from opsctl.hosts.knock import Knocker
+
+        return Knocker(self.droplet).listen
 
     @property
     def why(self) -> WhyReader:
@@ -225,6 +233,12 @@ class Context:
         finally:
             gauges.close()
             host.close()
+
+    def knocker(self, droplet: Droplet) -> Knocker:
+        """Asks whether anybody speaks SSH there, without a login."""
+        from opsctl.hosts.knock import Knocker
+
+        return Knocker(droplet)
 
     def cloud_token(self, droplet: Droplet) -> Secret:
         """The token of the account that a droplet is rented with. Raises ConfigError."""

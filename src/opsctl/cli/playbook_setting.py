@@ -128,6 +128,7 @@ def place_of(context: Context, session: Session, reporter: Reporter) -> Place:
             stack=session.stack,
             connect=connect,
             knock=session.knock,
+            listen=session.listen,
             cloud=lambda: session.cloud,
             ask=lambda _: True,  # the playbook has asked already, where it wants to
             entry=make_call(run_id, again, dry_run).entry,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opsctl.cli import commands
+from opsctl.cli.changing import Ahead
 from opsctl.cli.context import Context, Session
 from opsctl.cli.options import (
     DropletOption,
@@ -22,14 +23,16 @@ from opsctl.cli.options import (
     YesOption,
 )
 from opsctl.cli.output import finish
-from opsctl.model.errors import OpsError, UsageError
+from opsctl.model.errors import OpsError, UnreachableError, UsageError
 from opsctl.model.recovery import Rung
 from opsctl.model.result import DropletResult
 
 if TYPE_CHECKING:
     from opsctl.jobs.recover_link import Link, Wishes
+    from opsctl.model.cancel import Cancel
     from opsctl.model.events import Event
     from opsctl.model.recovery import Recovery
+    from opsctl.model.stack import Droplet
     from opsctl.render.progress import Progress
 
 
@@ -99,8 +102,11 @@ def recover(
         )
 
     screen = _Screen(context, as_json=as_json, many=len(names) > 1)
+    ears = {droplet.name: _Ear(context, droplet) for droplet in names}
     with screen:
-        result = context.over(lambda session: _one(context, session, screen, wishes()), reading=dry_run)
+        result = context.over(
+            lambda session: _one(context, session, screen, wishes(), ears[session.droplet.name]), reading=dry_run
+        )
 
     def render(each: DropletResult[Recovery]) -> None:
         from opsctl.render.recover import print_recovery
@@ -128,7 +134,28 @@ def _bound(context: Context, up_to: Rung | None, *, yes: bool) -> Rung:
     return up_to or Rung.POWER_CYCLE
 
 
-def _one(context: Context, session: Session, screen: _Screen, wishes: Wishes) -> DropletResult[Recovery]:
+class _Ear:
+    """Whether a droplet's sshd says who it is: asked from now on, while this process still loads what it needs."""
+
+    def __init__(self, context: Context, droplet: Droplet) -> None:
+        self.knock = context.knocker(droplet)
+        self._first: Ahead[None] | None = Ahead(lambda: self.knock.listen(context.cancel))
+
+    def listen(self, cancel: Cancel) -> None:
+        """As Means.listen: what was asked first, and then anew each time."""
+        first, self._first = self._first, None
+        try:
+            if first is not None:
+                first.result()
+            else:
+                self.knock.listen(cancel)
+        except UnreachableError:
+            # Nobody to log in to yet: what a login takes is loaded in the meantime.
+            threading.Thread(target=self.knock.prepare, name="import").start()
+            raise
+
+
+def _one(context: Context, session: Session, screen: _Screen, wishes: Wishes, ear: _Ear) -> DropletResult[Recovery]:
     from opsctl.cli.changing import call_of
     from opsctl.jobs.call import STATE_DIR
     from opsctl.jobs.recover import recover as bring_back
@@ -145,7 +172,8 @@ def _one(context: Context, session: Session, screen: _Screen, wishes: Wishes) ->
             droplet=session.droplet,
             stack=session.stack,
             connect=connect,
-            knock=session.knock,
+            knock=ear.knock,
+            listen=ear.listen,
             cloud=lambda: session.cloud,
             ask=screen.ask,
             entry=entry,

@@ -16,7 +16,7 @@ from opsctl.model.errors import DeadlineExceeded, Interrupted, StepFailed, Unrea
 BOUNDS = {"reboot": 300.0, "snapshot": 3 * 3600.0, "resize": 3600.0, "shutdown": 90.0}
 BOUND = 600.0
 _STATE_BOUND = 60.0  # s; for the droplet to agree with a completed action
-_FIRST, _LONGEST = 0.4, 5.0  # s between two looks
+_FIRST, _SLOWER, _LONGEST = 0.2, 1.15, 5.0  # s between two looks; each is so many times later than the last
 _REPEATS = 2
 _LAG = (0.5, 1.5, 0.0)  # s; the list of actions may lag behind
 
@@ -39,16 +39,23 @@ class Following:
 
     def settled(self, number: int, *, cancel: Cancel, tell: Tell) -> CloudDroplet:
         """Wait for what is under way on the droplet, whatever its end; the droplet after that."""
-        for each in self.latest(number, cancel=cancel):
-            if each.status == "in-progress":
-                tell(f"waiting for the {each.kind} that is under way")
-                self._end(number, each, cancel, tell)
+        self._idle(number, cancel, tell)
         return self.droplet(number, cancel=cancel)
+
+    def _idle(self, number: int, cancel: Cancel, tell: Tell) -> int:
+        """Wait for what is under way on the droplet; the number of its last action, 0 where it had none."""
+        every = self.latest(number, cancel=cancel)
+        busy = [each for each in every if each.status == "in-progress"]
+        for each in busy:
+            tell(f"waiting for the {each.kind} that is under way")
+            self._end(number, each, cancel, tell)
+        if busy:
+            every = self.latest(number, cancel=cancel)  # others may have asked for something meanwhile
+        return max((each.id for each in every), default=0)
 
     def act(self, number: int, body: Mapping[str, Any], *, cancel: Cancel, tell: Tell) -> CloudAction:
         """Begin an action and follow it. Raises StepFailed for one that errored."""
-        self.settled(number, cancel=cancel, tell=tell)
-        begun = self._begin(number, body, cancel, tell)
+        begun = self._begin(number, body, self._idle(number, cancel, tell), cancel, tell)
         ended = self._end(number, begun, cancel, tell)
         if ended.status != "completed":
             raise StepFailed(
@@ -78,9 +85,8 @@ class Following:
                 )
             pause = min(_LONGEST, pause * 1.5)
 
-    def _begin(self, number: int, body: Mapping[str, Any], cancel: Cancel, tell: Tell) -> CloudAction:
-        """Ask for it. An answer that got lost is looked for among the droplet's actions before it is asked again."""
-        known = max((each.id for each in self.latest(number, cancel=cancel)), default=0)
+    def _begin(self, number: int, body: Mapping[str, Any], known: int, cancel: Cancel, tell: Tell) -> CloudAction:
+        """Ask for it. An answer that got lost is looked for among the actions after `known` before it asks again."""
         lost: Lost | None = None
         for _ in range(_REPEATS):
             try:
@@ -117,7 +123,7 @@ class Following:
             tell(f"{seen.kind} in progress (action {seen.id})")
             if bound.wait(max(pause, self._client.spacing)):
                 raise self._unfinished(number, seen, cancel)
-            pause = min(_LONGEST, pause * 1.3)
+            pause = min(_LONGEST, pause * _SLOWER)
             try:
                 answer = self._client.get(f"/v2/actions/{action.id}", cancel=bound, tell=tell)
             except (DeadlineExceeded, Interrupted):

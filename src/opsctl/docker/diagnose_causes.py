@@ -127,6 +127,7 @@ def name_holder(looked: Diagnosis, held: str) -> Diagnosis:
         )
     return replace(
         looked,
+        stale_port=int(refused[1]),
         cause=f"{port} is held by the Docker engine for a container that is gone: no container has it, and no program",
         advice=f"on the droplet: {found['restart']}   # all its containers start again; then opsctl startup",
     )

@@ -140,6 +140,8 @@ prove() { # service: every proof line must stand in the log since this start; th
   kill "$log" 2>/dev/null
   for i in "${!want[@]}"; do detail="the log line \"${want[i]}\" did not appear"; return 1; done
 }
+# A probe that costs a process rests for twice its time; a service that is ready is not left waiting for more than 5 s.
+rest_after() { pause=$(($1 * 2)); [ "$pause" -le 5000 ] || pause=5000; printf -v pause %d.%03d $((pause / 1000)) $((pause % 1000)); }  # ms
 worker() { # service
   local s=$1 said= detail= slow= last_sql=0 before pause
   printf 'P|%s\n' "$BASHPID"
@@ -156,8 +158,7 @@ worker() { # service
     fi
     if [ "$now" -ge "${within[$s]}" ]; then printf 'W|%s|timeout|%s\n' "$s" "${detail//$'\n'/ }"; return; fi
     [ "$detail" = "$said" ] || { said=$detail; printf 'W|%s|waiting|%s\n' "$s" "${detail//$'\n'/ }"; }
-    if [ -n "$slow" ] && [ $((now - before)) -gt 40 ]; then pause=$(((now - before) * 2)); pause=$((pause / 1000)).$(printf %03d $((pause % 1000)))
-    else pause=$interval; fi
+    if [ -n "$slow" ] && [ $((now - before)) -gt 40 ]; then rest_after $((now - before)); else pause=$interval; fi
     read -r -t "$pause" -u 8
   done
 }

@@ -25,8 +25,8 @@ engine() { # the containers, and the last log lines of those with which somethin
   [ -z "$out" ] && return 0
   sed 's/^/@@row /' <<<"$out"
   ids=$(cut -d' ' -f1 <<<"$out")
+  # `index`: the template reads the raw answer, where what has no health check has no such field either.
   head='@@c {{.Id}} {{.State.Status}} {{.State.ExitCode}} {{.RestartCount}} {{with index .State "Health"}}{{.Status}}{{else}}-{{end}} {{with .Config.Labels}}{{with index . "com.docker.compose.service"}}{{.}}{{end}}{{end}} @{{.Path}}'
-  # `index`, for where there is no health check the key is missing: a field would fail, and with it every container.
   # shellcheck disable=SC2086 # one word an id
   out=$(timeout 8 docker container inspect --format "$head"$'\n'"$template" $ids 2>&1)
   # One that is dying just now keeps its lock, and all the others waiting.

@@ -29,6 +29,9 @@ _TRIES: Final = 3
 _KEEPALIVE: Final = 15
 _UNACKNOWLEDGED: Final = 45_000
 _MAX_HOPS: Final = 8
+_MAX_WORDS: Final = 8192
+_SILENT: Final = "it accepted the connection and then said nothing"
+_HUNG_UP: Final = "it accepted the connection and hung up before it had said who it is"
 _Result = TypeVar("_Result")
 
 
@@ -49,9 +52,22 @@ def dial(target: Target, answers: Answers, cancel: Cancel, hops: int = 0) -> lis
     if hops > _MAX_HOPS:
         raise ConfigError(f"the way to {target.host} is a circle", why="ProxyJump leads back to itself")
     bound = cancel.child(target.timeout * (1 + len(target.proxy_jump)))
+    return _tried(target, bound, lambda: _dial_once(target, answers, bound, hops))
+
+
+def listen(target: Target, cancel: Cancel) -> None:
+    """Wait for sshd to say who it is, with the patience of a login: its tries, its bound, its errors.
+
+    Raises UnreachableError. Of a target behind others only a login can tell.
+    """
+    bound = cancel.child(target.timeout)
+    _tried(target, bound, lambda: _first_words(target, bound))
+
+
+def _tried(target: Target, bound: Cancel, once: Callable[[], _Result]) -> _Result:
     for attempt in range(_TRIES):
         try:
-            return _dial_once(target, answers, bound, hops)
+            return once()
         except _Flaky as error:
             if attempt == _TRIES - 1 or bound.wait(0.3 * 2**attempt):
                 bound_over(bound)
@@ -68,6 +84,23 @@ def bound_over(bound: Cancel) -> None:
     """Raise Interrupted if somebody asked for the end; a deadline alone has its own words."""
     if bound.cancelled:
         bound.check()
+
+
+def _first_words(target: Target, bound: Cancel) -> None:
+    said = b""
+    with _tcp(target, bound) as link:
+        while not any(line.startswith(b"SSH-") for line in said.splitlines()):  # others may come before it
+            while not select.select([link], [], [], 0.1)[0]:
+                bound_over(bound)
+                if bound.expired:
+                    raise _Flaky(_SILENT)
+            try:
+                more = link.recv(256)
+            except OSError:
+                more = b""
+            said += more
+            if not more or len(said) > _MAX_WORDS:
+                raise _Flaky(_HUNG_UP)
 
 
 def _dial_once(target: Target, answers: Answers, bound: Cancel, hops: int) -> list[Transport]:
@@ -237,7 +270,7 @@ def _negotiate(transport: Transport, target: Target, bound: Cancel) -> None:
     while not done.wait(0.05) and transport.is_active():
         if bound.done:
             bound_over(bound)
-            raise _Flaky("it accepted the connection and then said nothing")
+            raise _Flaky(_SILENT)
     if transport.is_active():
         return
     error = transport.get_exception()
@@ -251,9 +284,9 @@ def _negotiate(transport: Transport, target: Target, bound: Cancel) -> None:
 def _in_words(said: str) -> str:
     # What paramiko says is for those who know it.
     if "timed out" in said or "timeout" in said:
-        return "it accepted the connection and then said nothing"
+        return _SILENT
     if not said or "Errno" in said or said == "Error reading SSH protocol banner":
-        return "it accepted the connection and hung up before it had said who it is"
+        return _HUNG_UP
     return said
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from opsctl.jobs import gates_once
 from opsctl.jobs.call import Call
 from opsctl.jobs.startup import merged
 from opsctl.jobs.status import describe, is_up
-from opsctl.jobs.why import why as ask_why
+from opsctl.jobs.why import explain
 from opsctl.jobs.why_times import clock, seconds_of, utc
 from opsctl.model.cancel import Cancel
 from opsctl.model.engine import ProbeState
@@ -89,11 +89,20 @@ def required(stack: Stack) -> tuple[str, ...]:
     )
 
 
-def read(call: Call, shell: Shell, reader: WhyReader, *, cancel: Cancel) -> Reading:
-    """Measure a droplet: one look at what died, one at the stack, and each gate once. Raises OpsError."""
+def read(call: Call, shell: Shell, reader: WhyReader, *, cancel: Cancel, known: DropletFacts | None = None) -> Reading:
+    """Measure a droplet: one look at what died, one at the stack, and each gate once. Raises OpsError.
+
+    Where it is `known` what compose says, the containers alone are looked at again: the look at what died shows them.
+    """
+    if known is not None:
+        died = reader.read(shell, service="", cancel=cancel)
+        there = {each.id for each in died.containers}
+        if not died.engine_error and all(each.id in there for each in known.containers):
+            now = replace(known, containers=died.containers)
+            return _with_gates(call, shell, explain(died, call.stack, call.droplet), now, cancel)
     with ThreadPoolExecutor(1, thread_name_prefix=f"{call.droplet.name}: facts") as pool:
         asked_facts = pool.submit(lambda: call.engine.facts(cancel=cancel))
-        looked = ask_why(shell, reader, call.stack, call.droplet, cancel=cancel)
+        looked = explain(reader.read(shell, service="", cancel=cancel), call.stack, call.droplet)
     try:
         facts = asked_facts.result()
     except (UnreachableError, DeadlineExceeded) as error:
@@ -102,6 +111,10 @@ def read(call: Call, shell: Shell, reader: WhyReader, *, cancel: Cancel) -> Read
         if error.info.code in _NO_REBOOT_HELPS:
             raise
         return Reading(looked, call.stack, None, error=error.info)
+    return _with_gates(call, shell, looked, facts, cancel)
+
+
+def _with_gates(call: Call, shell: Shell, looked: Why, facts: DropletFacts, cancel: Cancel) -> Reading:
     stack = merged(call, facts)
     check_fallback(stack, facts)
     asked = gates_once.specs(facts, stack, patience=_PATIENCE)

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 
 from opsctl.jobs import recover_cloud as cloud
 from opsctl.jobs import recover_report as report
 from opsctl.jobs.criteria import Reading, failed, judge, met, required
 from opsctl.jobs.recover_boot import engine_is_back, lift_hold, next_boot, place_hold, reboot, tidy
+from opsctl.jobs.recover_limits import no_boot_helps
 from opsctl.jobs.recover_link import Link, Means, Story, Telling, Wishes
 from opsctl.jobs.recover_log import RecoveryLog
-from opsctl.jobs.recover_services import bring_up, fall_back, restart_failed, start_engine
+from opsctl.jobs.recover_services import bring_up, fall_back, held_ports, restart_engine, restart_failed, start_engine
 from opsctl.jobs.startup import merged
 from opsctl.jobs.why_times import seconds_of
 from opsctl.model.cloud import CloudDroplet
 from opsctl.model.errors import DeadlineExceeded, ErrorInfo, Interrupted, OpsError, UnreachableError
 from opsctl.model.events import Outcome
+from opsctl.model.operate import DropletFacts
 from opsctl.model.recovery import Criterion, Recovery, Rung
 from opsctl.model.result import DropletResult
 from opsctl.model.units import show_duration
 
 _FIRST_LOOK = 60.0  # s for a droplet to say how it is; one that is hung says nothing
 _LOOK = 180.0  # s later on: it is known to live, and busy
+_AT_ONCE = 0.2  # s; what has not said a word by then is likely to be away
 _QUICK = 5.0  # s; who says no sooner than that is no machine that stands still
 _KNOCK, _EVERY = 1.5, 0.3  # s
 _FOLLOW = 300.0  # s; how long a boot replay that has begun is followed
 # Only these say that the droplet is away. A login that is refused would be refused after a reboot, too.
 AWAY = ("timeout", "refused", "no-banner", "unreachable", "connection-lost", "deadline", "no-shell", "jump-failed")
-_NO_BOOT_HELPS = {
-    "image-missing": "no boot brings an image that is not there",
-    "state-folder": "opsctl's folder there cannot be written, so no boot is tried: make room first",
-    "no-flock": "no boot brings a program that is not there",
-}
 _ORDER = tuple(Rung)
 
 
@@ -68,6 +67,7 @@ class _Ladder:
         self._criteria: tuple[Criterion, ...] = ()
         self._since = 0.0  # the host's clock: no kill may be later
         self._console: CloudDroplet | None = None
+        self._ahead: Future[CloudDroplet] | None = None  # the provider, asked while SSH was still waited for
 
     def climb(self) -> DropletResult[Recovery]:
         """From the bottom to the first rung that helps."""
@@ -81,7 +81,9 @@ class _Ladder:
             if link is not None and (good or self._inside(link)):
                 tidy(link, self._story)
                 return self._result()
-            if not self._beyond_a_boot() and self._allowed(Rung.REBOOT):
+            if self._away is None:
+                self._story.ended = no_boot_helps(self._story, self._before, self._after, self._criteria)
+            if not self._story.ended and self._allowed(Rung.REBOOT):
                 self._outside(link)
         return self._result()
 
@@ -93,6 +95,7 @@ class _Ladder:
         while True:
             began = time.monotonic()
             try:
+                self._listen()
                 link = stack.enter_context(self._means.connect())
                 self._before = link.measure(self._means.cancel.child(_FIRST_LOOK))
             except (UnreachableError, DeadlineExceeded) as error:
@@ -111,6 +114,15 @@ class _Ladder:
             self._over(telling, looked.answer[0])
             return link
 
+    def _listen(self) -> None:
+        """Raises UnreachableError where nobody speaks SSH. Who would be asked next is asked while that is found out."""
+        with ThreadPoolExecutor(2, thread_name_prefix=f"{self._means.droplet.name}: look") as pool:
+            heard = pool.submit(self._means.listen, self._means.cancel.child(_FIRST_LOOK))
+            wait((heard,), _AT_ONCE)
+            if not heard.done() and self._further(Rung.REBOOT) and not self._wishes.dry_run:
+                self._ahead = pool.submit(cloud.look, self._story)
+            heard.result()
+
     def _over(self, telling: Telling, words: str) -> None:
         """A look is no rung: it is told, and not kept."""
         telling.end(Outcome.UNCHANGED, words)
@@ -124,6 +136,7 @@ class _Ladder:
         left = max(self._wishes.gentle if quick else 0.0, cloud.asked_before(self._story, self._wishes.within))
         if left <= 0 or self._wishes.dry_run:
             return False
+        self._ahead = None  # it will be out of date
         telling.waiting(f"SSH does not answer; it may be booting: waiting up to {show_duration(left)}")
         bound = self._means.cancel.child(left)
         while not self._means.knock(bound.child(_KNOCK)):
@@ -145,10 +158,10 @@ class _Ladder:
         )
         return met(self._criteria)
 
-    def _measured(self, link: Link) -> bool:
+    def _measured(self, link: Link, known: DropletFacts | None = None) -> bool:
         """Measure again. A droplet that does not answer any more has not recovered."""
         try:
-            return self._good(link.measure(self._means.cancel.child(_LOOK)))
+            return self._good(link.measure(self._means.cancel.child(_LOOK), known))
         except (UnreachableError, DeadlineExceeded) as error:
             self._means.cancel.check("a look at the droplet")
             self._away = error.info
@@ -175,6 +188,8 @@ class _Ladder:
         if optional_only:
             bring_up(link, self._story, (), "bring up the rest, phase by phase")
             return self._measured(link)
+        if held_ports(self._story.climbs) and self._further(Rung.REBOOT):
+            return False  # no room is lacking, and the engine gives the port to nobody
         if not self._allowed(Rung.FALLBACK):
             return False
         if self._away is None and self._after is not None and self._after.facts is not None:
@@ -184,31 +199,15 @@ class _Ladder:
 
     # Rungs that cut a running system
 
-    def _beyond_a_boot(self) -> bool:
-        """Whether what is left is nothing that a boot could mend."""
-        if self._away is not None or not self._criteria:
-            return False
-        if all(each.level == "optimal" for each in failed(self._criteria)):
-            self._story.ended = "what must run does, and no boot is worth the rest"
-        elif self._before is not None and self._before.untouched():
-            self._story.ended = "nothing of the stack was ever started here, so no boot brings it back"
-        elif loops := self._only_loops():
-            self._story.ended = f"{', '.join(loops)} crashes at every start, and no boot mends a program"
-        else:
-            codes = [each.error.code for each in self._story.climbs if each.error is not None]
-            self._story.ended = next(
-                (_NO_BOOT_HELPS[code] for code in codes if code in _NO_BOOT_HELPS), self._story.ended
-            )
-        return bool(self._story.ended)
-
-    def _only_loops(self) -> tuple[str, ...]:
-        """What fails, where all of it are programs that crash at every start."""
-        looping = {name for each in (self._before, self._after) if each is not None for name in each.looping()}
-        bad = tuple(each.name for each in failed(self._criteria) if each.level == "minimum")
-        return bad if set(bad) <= looping else ()
-
     def _outside(self, link: Link | None) -> None:
         name = self._means.droplet.name
+        if link is not None and self._away is None and (held := held_ports(self._story.climbs)):
+            why = f"It holds port {held[0]} for nobody; whatever runs there is stopped and started again."
+            if not self._means.ask(f"Restart Docker on {name}? {why}"):
+                self._story.ended = "you did not want the engine restarted"
+                return
+            if self._before is not None and self._with_a_new_engine(link, self._before):
+                return
         if link is not None and self._away is None:
             if not self._means.ask(f"Reboot {name}? Whatever runs there is stopped and started again."):
                 self._story.ended = "you did not want a reboot"
@@ -221,7 +220,8 @@ class _Ladder:
     def _through_the_provider(self, *, asked: bool) -> None:
         name = self._means.droplet.name
         try:
-            seen = self._console = cloud.look(self._story)
+            ahead, self._ahead = self._ahead, None  # used once: it is the state of that moment
+            seen = self._console = ahead.result() if ahead is not None else cloud.look(self._story)
         except OpsError as error:
             self._means.cancel.check("the provider")
             self._story.ended = error.info.what + (f": {error.info.why}" if error.info.why else "")
@@ -264,6 +264,18 @@ class _Ladder:
         if cloud.act(self._story, "power-cycle", seen).outcome is not Outcome.FAILED:
             self._comes_back(began)
 
+    def _with_a_new_engine(self, link: Link, seen: Reading) -> bool:
+        """Restart the engine and bring back what ran, under a hold: a replay may be bound to the engine's start."""
+        wanted = tuple(dict.fromkeys((*seen.required, *seen.up())))
+        place_hold(link, self._story)
+        try:
+            if restart_engine(link, self._story).outcome is Outcome.FAILED:
+                return False
+            bring_up(link, self._story, wanted, f"bring up {', '.join(wanted)}")
+            return self._measured(link)
+        finally:
+            lift_hold(link, self._story)
+
     # After a boot
 
     def _comes_back(self, began: float, within: float | None = None) -> bool:
@@ -302,8 +314,12 @@ class _Ladder:
             return True
         minimum = required(merged(call, facts))
         title = "bring up all phases" if self._wishes.optimal else f"bring up {', '.join(minimum)}"
-        bring_up(link, self._story, () if self._wishes.optimal else minimum, title, facts)
-        if not self._measured(link) and self._after is not None and self._after.facts is not None:
+        names = () if self._wishes.optimal else minimum
+        started = bring_up(link, self._story, names, title, facts)
+        # A boot was allowed, and what it interrupted is milder than it was.
+        if held_ports([started]) and restart_engine(link, self._story).outcome is not Outcome.FAILED:
+            bring_up(link, self._story, names, title)
+        if not self._measured(link, facts) and self._after is not None and self._after.facts is not None:
             bad = failed(self._criteria)
             if any(each.level == "minimum" for each in bad):
                 fall_back(link, self._story, self._after)

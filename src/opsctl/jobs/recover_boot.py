@@ -22,7 +22,7 @@ from opsctl.spine.batch import Batch, Handler
 
 _SCRIPT = 15.0  # s
 _LAST_WORDS = 3.0
-_EVERY = 0.3  # s between two looks whether it is back
+_EVERY = 0.1  # s between two looks whether it is back
 _KNOCK = 1.5  # s for sshd's first word
 _LOGIN = 20.0  # s for a login while the droplet is still busy with its boot
 _ENGINE = 120.0  # s for Docker after SSH

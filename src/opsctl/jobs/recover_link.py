@@ -13,6 +13,7 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.cloud import Cloud
 from opsctl.model.errors import ErrorInfo, ExitCode, OpsError
 from opsctl.model.events import Note, Outcome, StepEnded, StepStarted, StepWaiting
+from opsctl.model.operate import DropletFacts
 from opsctl.model.ports import Reporter, Shell
 from opsctl.model.recovery import Climb, Rung
 from opsctl.model.run import RunResult
@@ -36,9 +37,9 @@ class Link:
         """A call of its own for one step of the ladder: facts of now, and a line of its own in the audit."""
         return replace(self.call, entry=step_entry(self.call.entry, number, title), on_failure="keep", dry_run=False)
 
-    def measure(self, cancel: Cancel) -> Reading:
-        """What holds now. Raises OpsError."""
-        return read(self.call, self.shell, self.why, cancel=cancel)
+    def measure(self, cancel: Cancel, known: DropletFacts | None = None) -> Reading:
+        """What holds now; `known`: what compose said since this boot. Raises OpsError."""
+        return read(self.call, self.shell, self.why, cancel=cancel, known=known)
 
 
 def step_entry(entry: Entry, number: int, title: str) -> Entry:
@@ -57,6 +58,7 @@ class Means:
     stack: Stack
     connect: Connect
     knock: Callable[[Cancel], bool]
+    listen: Callable[[Cancel], None]  # raises UnreachableError where nobody speaks SSH, asked as often as a login asks
     cloud: Callable[[], Cloud]
     ask: Callable[[str], bool]
     entry: Entry

@@ -31,16 +31,16 @@ T = TypeVar("T")
 _ENGINE_BOUND = 90.0  # s
 
 # A unit that failed too often is not started again before its failures are forgotten.
-_START_ENGINE = r"""
+_ENGINE = r"""
 export PATH="$PATH:/usr/local/bin:/usr/local/sbin:/usr/sbin:/sbin"
 [ -z "$1" ] || export DOCKER_HOST="unix://$1"
 answers() { timeout 5 docker version --format '{{.Server.Version}}' 2>/dev/null; }
-answers && { echo '@@already'; exit 0; }
+[ "$3" = restart ] || ! answers || { echo '@@already'; exit 0; }
 if [ -d /run/systemd/system ]; then
   systemctl reset-failed docker.service docker.socket 2>/dev/null
-  said=$(timeout 60 systemctl start docker 2>&1)
-elif command -v rc-service >/dev/null; then said=$(timeout 60 rc-service docker start 2>&1)
-elif [ -x /etc/init.d/docker ]; then said=$(timeout 60 /etc/init.d/docker start 2>&1)
+  said=$(timeout 60 systemctl "$3" docker 2>&1)
+elif command -v rc-service >/dev/null; then said=$(timeout 60 rc-service docker "$3" 2>&1)
+elif [ -x /etc/init.d/docker ]; then said=$(timeout 60 /etc/init.d/docker "$3" 2>&1)
 else said='nothing here can start it: neither systemd nor an init script'; false; fi
 [ $? = 0 ] || { printf '%s\n' "$said" >&2; exit 1; }
 while [ "$SECONDS" -lt "$2" ]; do answers && exit 0; sleep 0.2; done
@@ -56,13 +56,36 @@ class StartEngine(Action):
     kind: ClassVar[str] = "engine"
 
 
+@dataclass(frozen=True)
+class RestartEngine(Action):
+    """Stop Docker with all its containers, start it, and wait until it answers."""
+
+    kind: ClassVar[str] = "engine-restart"
+
+
+def held_ports(climbs: Sequence[Climb]) -> tuple[int, ...]:
+    """Ports for want of which something did not start, though the engine holds them for no container."""
+    steps = [step for each in climbs if each.run is not None for step in each.run.steps if step.diagnosis is not None]
+    found = [step.diagnosis.stale_port for step in steps if step.diagnosis and step.outcome is Outcome.FAILED]
+    return tuple(dict.fromkeys(port for port in found if port is not None))
+
+
 def start_engine(link: Link, story: Story) -> Climb:
     """Start the engine under the lease; unchanged when it answers after all."""
-    telling = story.told("engine", "start the Docker engine")
+    return _engine(link, story, StartEngine(), "start", "start the Docker engine")
+
+
+def restart_engine(link: Link, story: Story) -> Climb:
+    """Restart the engine under the lease: it forgets the ports that it holds for nobody."""
+    return _engine(link, story, RestartEngine(), "restart", "restart the Docker engine")
+
+
+def _engine(link: Link, story: Story, action: Action, verb: str, title: str) -> Climb:
+    telling = story.told(action.kind, title)
     socket = link.call.droplet.socket or ""
 
     def do(batch: Batch) -> None:
-        answer = batch.change(Script(_START_ENGINE, (socket, f"{_ENGINE_BOUND:.0f}")), timeout=_ENGINE_BOUND + 90)
+        answer = batch.change(Script(_ENGINE, (socket, f"{_ENGINE_BOUND:.0f}", verb)), timeout=_ENGINE_BOUND + 90)
         (step,) = batch.steps
         if answer.code != 0:
             raise StepFailed(
@@ -74,11 +97,11 @@ def start_engine(link: Link, story: Story) -> Climb:
         already = "@@already" in answer.text
         batch.done(step, Outcome.UNCHANGED if already else Outcome.CHANGED, "it answers")
 
-    steps = (Step("engine", "start the Docker engine", StartEngine()),)
+    steps = (Step("engine", title, action, destructive=verb == "restart"),)
     try:
         call = link.fresh(story.runs, telling.title)
         run = _patiently(
-            link, story, lambda: carry_out(call, Plan("recover", steps), {"engine": Handler(do)}, changes=True)
+            link, story, lambda: carry_out(call, Plan("recover", steps), {action.kind: Handler(do)}, changes=True)
         )
     except OpsError as error:
         return telling.failed(error)

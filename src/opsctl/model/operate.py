@@ -40,6 +40,7 @@ class Diagnosis:
     disk_free: int | None  # where the engine keeps its data
     cause: str  # in words; "" where nothing points anywhere
     advice: str  # what to do, a command where there is one
+    stale_port: int | None = None  # a port it wants that the engine holds for no container
 
 
 class Operator(Engine, Protocol):

@@ -22,7 +22,10 @@ class Rung(StrEnum):
 
 @dataclass(frozen=True)
 class Climb:
-    """One step of the ladder. `kind` is service, engine, fallback, reboot, cloud-reboot, power-cycle or start."""
+    """One step of the ladder.
+
+    `kind` is service, engine, engine-restart, fallback, reboot, cloud-reboot, power-cycle or start.
+    """
 
     kind: str
     title: str
