@@ -29,7 +29,7 @@ from series import Section
 from shelling import DidNotRun, run
 
 SANDBOX = "bench"
-MIGRATIONS = ("migrate-hnsw", "migrate-async", "migrate-minilm", "migrate-table")
+MIGRATIONS = ("migrate-hnsw", "migrate-async", "migrate-minilm", "migrate-qdrant", "migrate-table")
 NAMES = (
     "help",
     "startup",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from opsctl.jobs.memory_fields import Unfit, fields_of
 from opsctl.jobs.memory_items import Choices, MemoryItems, Shape
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, UsageError
@@ -162,6 +163,36 @@ def test_a_hash_is_read_field_by_field_and_bytes_survive() -> None:
     assert body(item).properties["text"] == "grüße"
     extra = json.loads(str(body(item).properties["extra"]))
     assert extra == {"blob": {"$base64": "/wA="}, "timestamp": "1795773600"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":1e400,"b":-0,"c":-0.0,"d":2.2250738585072011e-308,"e":0.1234567890123456789012345,"f":1E5}',
+        '{"a":123456789012345678901234567890,"a":2}',
+        ' {"a" : [1, 2.5e-300, true, null]} ',
+        '{"a":"\\ud83d\\ude00 \\ud800 \x7f\u2028"}',
+        '{"a":1}'.encode("utf-16"),
+        '{"a":' + "[" * 300 + "]" * 300 + "}",
+        '{"a":"\x01"}',
+        '{"a":NaN}',
+        '{"a":-Infinity}',
+        '{"a":1}x',
+        '{"a":01}',
+        '{"a":1,}',
+        '\ufeff{"a":1}',
+        b'{"a":"\xff"}',
+    ],
+)
+def test_json_is_what_pythons_own_parser_takes_it_for(text: str | bytes) -> None:
+    given = Record(b"k", text, digest(b"k"), 1, "string")
+    try:
+        wanted = json.loads(text, parse_constant=lambda word: int("no " + word))
+    except ValueError:
+        with pytest.raises(Unfit):
+            fields_of(given)
+    else:
+        assert repr(fields_of(given)) == repr(wanted)
 
 
 def test_a_precomputed_vector_is_float32_bit_by_bit() -> None:

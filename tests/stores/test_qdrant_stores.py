@@ -359,5 +359,9 @@ def test_a_text_that_looks_like_two_points_is_not_cut() -> None:
     bare = [{"id": 1, "payload": {}, "vector": [0.5], "shard_key": "eu"}, {"id": 2, "payload": {}, "vector": None}]
     with_texts(to_json({"result": {"points": bare}}), bare)
     assert not any("text" in each for each in bare)
-    assert same_texts(whole, {texts[1]: "3", texts[0]: "2"}) == ["2", "3"]
-    assert same_texts(whole, {texts[1]: "3", b"other": "2"}) is None
+    assert same_texts(whole, texts)
+    assert same_texts(whole, texts[::-1])
+    assert not same_texts(whole, [texts[1], b"other"])
+    assert not same_texts(whole, [texts[0], texts[0]])
+    assert not same_texts(whole, texts[:1])
+    assert not same_texts(whole, [*texts, texts[0]])

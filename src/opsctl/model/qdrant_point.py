@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 import struct
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from opsctl.model.migrate import digest
 
 Point = Mapping[str, Any]  # as REST has it: id, payload, vector
 _UNNAMED = ""
+_payload = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 def key_of(collection: str, point: int | str) -> bytes:
@@ -43,28 +45,36 @@ def fingerprint(point: Point) -> tuple[bytes, int]:
 
     The digest is equal for equal id, payload and vectors, bit by bit, whatever the order of keys.
     """
+    found, size, _kept = examined(point)
+    return found, size
+
+
+def examined(point: Point) -> tuple[bytes, int, dict[str, Any]]:
+    """The fingerprint, and the vectors as `dumped` writes them: in one go, for packing the numbers is most of both."""
     parts = [str(point["id"]).encode(), payload_text(point.get("payload"))]
-    vectors = vectors_of(point)
+    vectors, kept = vectors_of(point), {}
     for name in sorted(vectors):
-        parts += (name.encode(), *_packed(vectors[name]))
-    return digest(*parts), sum(map(len, parts))
+        packed, kept[name] = _packed(vectors[name])
+        parts += (name.encode(), *packed)
+    return digest(*parts), sum(map(len, parts)), kept
 
 
 def payload_text(payload: Any) -> bytes:
     """One text for equal payloads, whatever the order of their keys; none at all is an empty one."""
-    return json.dumps(payload or {}, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
-        "utf-8", "surrogatepass"
-    )
+    return _payload(payload or {}).encode("utf-8", "surrogatepass")
 
 
-def _packed(vector: Any) -> tuple[bytes, ...]:
-    """The kind of a vector and its numbers, little-endian; sparse ones by index."""
+def _packed(vector: Any) -> tuple[tuple[bytes, ...], dict[str, Any]]:
+    """The kind of a vector and its numbers, little-endian; sparse ones by index. And how it is kept."""
     if isinstance(vector, dict):
         pairs = sorted(zip(vector["indices"], vector["values"], strict=True))
-        return b"s", struct.pack(f"<{len(pairs)}I", *(i for i, _ in pairs)), _floats([v for _, v in pairs])
+        packed = b"s", struct.pack(f"<{len(pairs)}I", *(i for i, _ in pairs)), _floats([v for _, v in pairs])
+        return packed, {"indices": vector["indices"], "values": _base64(_floats(vector["values"]))}
     if vector and isinstance(vector[0], list):
-        return b"m", struct.pack("<I", len(vector)), *(_floats(row) for row in vector)
-    return b"d", _floats(vector)
+        rows = [_floats(row) for row in vector]
+        return (b"m", struct.pack("<I", len(vector)), *rows), {"rows": [_base64(row) for row in rows]}
+    dense = _floats(vector)
+    return (b"d", dense), {"dense": _base64(dense)}
 
 
 def _floats(numbers: list[float]) -> bytes:
@@ -73,7 +83,7 @@ def _floats(numbers: list[float]) -> bytes:
 
 def dumped(collection: str, point: Point) -> dict[str, Any]:
     """The point for a JSON file: vectors as base64 of little-endian float32, which is exact and half as long."""
-    vectors = point.get("kept") or kept_vectors(point)
+    vectors = point.get("kept") or examined(point)[2]
     return {"collection": collection, "id": point["id"], "payload": point.get("payload") or {}, "vectors": vectors}
 
 
@@ -84,19 +94,6 @@ def loaded(kept: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return kept["collection"], {"id": kept["id"], "payload": kept["payload"], "vector": vector}
 
 
-def kept_vectors(point: Point) -> dict[str, Any]:
-    """The point's vectors as `dumped` writes them."""
-    return {name: _kept(vector) for name, vector in vectors_of(point).items()}
-
-
-def _kept(vector: Any) -> dict[str, Any]:
-    if isinstance(vector, dict):
-        return {"indices": vector["indices"], "values": _base64(vector["values"])}
-    if vector and isinstance(vector[0], list):
-        return {"rows": [_base64(row) for row in vector]}
-    return {"dense": _base64(vector)}
-
-
 def _unkept(kept: Mapping[str, Any]) -> Any:
     if "dense" in kept:
         return _numbers(kept["dense"])
@@ -105,8 +102,8 @@ def _unkept(kept: Mapping[str, Any]) -> Any:
     return {"indices": kept["indices"], "values": _numbers(kept["values"])}
 
 
-def _base64(numbers: list[float]) -> str:
-    return base64.b64encode(_floats(numbers)).decode()
+def _base64(data: bytes) -> str:
+    return binascii.b2a_base64(data, newline=False).decode()
 
 
 def _numbers(text: str) -> list[float]:

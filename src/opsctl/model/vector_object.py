@@ -11,6 +11,10 @@ from datetime import UTC, datetime
 from opsctl.model.migrate import digest
 
 Value = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int] | Sequence[float]
+# Made once: `json.dumps` makes one for every call, which is most of what a small object costs.
+_canonical = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=list
+).encode
 EXACT = 1 << 53  # whole numbers beyond it do not survive the wire, which carries them as float64
 
 
@@ -41,9 +45,7 @@ class VectorObject:
 
 def canonical(properties: Mapping[str, Value]) -> bytes:
     """One text for equal properties, whatever their order. Raises ValueError for NaN and for half a surrogate pair."""
-    return json.dumps(
-        properties, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=list
-    ).encode()
+    return _canonical(properties).encode()
 
 
 def _size(value: Value) -> int:

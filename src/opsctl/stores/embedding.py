@@ -10,6 +10,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ _QUANTIZED = (b"DynamicQuantizeLinear", b"QLinearMatMul", b"MatMulInteger", b"De
 
 
 class MiniLM:
-    """The model, loaded at first use. Safe to use from several threads; one run at a time takes all cores."""
+    """The model, loaded at first use. Safe to use from several threads; one call at a time takes all cores."""
 
     name = NAME
     width = WIDTH
@@ -82,10 +83,15 @@ class MiniLM:
         encoded = [self._encode(tokenizer, text) for text in texts]
         order = sorted(range(len(texts)), key=lambda each: len(encoded[each].ids))
         found: list[bytes] = [b""] * len(texts)
-        for batch in _batches(order, encoded):
+
+        def run(batch: Sequence[int]) -> None:
             cancel.check()
             for place, vector in zip(batch, _run(session, [encoded[each] for each in batch]), strict=True):
                 found[place] = vector.tobytes()
+
+        with ThreadPoolExecutor(self._threads, "embed") as pool:
+            for _ in pool.map(run, _batches(order, encoded)):
+                pass  # its exceptions are raised here, and the runs that have not begun do not
         return found
 
     def _encode(self, tokenizer: Tokenizer, text: str) -> Encoding:
@@ -102,14 +108,17 @@ class MiniLM:
     def _open(self) -> tuple[Tokenizer, InferenceSession]:
         if self._loaded is None:
             folder = self._folder or downloaded()
-            self._loaded, identity = _load(folder, self._threads), identify(folder / "model.onnx")
+            with ThreadPoolExecutor(1, "identify") as aside:
+                asked = aside.submit(identify, folder / _FILES[0])
+                loaded = _load(folder)
+            identity = asked.result()
             if self._identity and self._identity != identity:
                 raise ConfigError(
                     f"the model in {folder} is another one than before",
                     why="vectors of two models do not mix",
                     next="run the command again with the model that it was begun with",
                 )
-            self._identity = identity
+            self._loaded, self._identity = loaded, identity
         return self._loaded
 
 
@@ -144,7 +153,7 @@ def _run(session: InferenceSession, encoded: Sequence[Encoding]) -> NDArray[floa
     return result.astype("<f4", copy=False)
 
 
-def _load(folder: Path, threads: int) -> tuple[Tokenizer, InferenceSession]:
+def _load(folder: Path) -> tuple[Tokenizer, InferenceSession]:
     ort, tokenizers = _libraries()
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
@@ -154,11 +163,11 @@ def _load(folder: Path, threads: int) -> tuple[Tokenizer, InferenceSession]:
             next="--model FOLDER, or set OPSCTL_MODEL",
         )
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    # A run on one core, as many at a time as there are cores. Were a run spread over the cores, they would wait for
+    # each other after every layer, and for the slowest wherever a writer or a server has one of them for a while.
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Threads that spin while they wait take the time of the writers beside them.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         session = ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])

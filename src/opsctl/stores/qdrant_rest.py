@@ -111,6 +111,8 @@ class Rest:
     def _client(self) -> httpx.Client:
         import httpx
 
+        from opsctl.stores.http_bulk import bulk_transport
+
         with self._lock:
             if self._http is None:
                 headers = {"content-type": "application/json", "user-agent": f"opsctl/{__version__}"}
@@ -118,9 +120,9 @@ class Rest:
                 headers["accept-encoding"] = "identity"
                 if self.target.api_key:
                     headers["api-key"] = self.target.api_key.reveal()
-                limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
                 url = self.target.url.reveal().rstrip("/")
-                self._http = httpx.Client(base_url=url, headers=headers, limits=limits)
+                limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+                self._http = httpx.Client(base_url=url, headers=headers, limits=limits, transport=bulk_transport(url))
             return self._http
 
     def _denied(self, words: str) -> UnreachableError:

@@ -13,7 +13,7 @@ from opsctl.model.qdrant_collection import CollectionSpec, differing, unfit
 from opsctl.model.qdrant_point import fingerprint
 from opsctl.model.store import Target
 from opsctl.stores.qdrant_points import PAGE, count, delete_same, refused, retrieve, retrieve_raw, specs
-from opsctl.stores.qdrant_raw import same_texts
+from opsctl.stores.qdrant_raw import joined, same_texts
 from opsctl.stores.qdrant_rest import PATIENCE, Refusal, Rest, path_of
 
 _MOST = 8 << 20  # bytes of one request; a server takes 32 MiB
@@ -168,7 +168,7 @@ class QdrantSink:
             yield part
 
     def _upsert(self, name: str, items: Sequence[Item], cancel: Cancel) -> list[Rejected]:
-        body = b'{"points":[' + b",".join(each.body for each in items) + b"]}"
+        body = b'{"points":' + joined(each.body for each in items) + b"}"
         try:
             self._rest.call("PUT", path_of(name, "/points?wait=true"), body, cancel=cancel)
         except Refusal as refusal:
@@ -183,12 +183,12 @@ class QdrantSink:
 
     def _stored(self, name: str, items: Sequence[Item], cancel: Cancel) -> Mapping[str, bytes]:
         """The digests of what is stored, by id. What comes back byte for byte as it was sent need not be read."""
-        sent = {each.body: each.id for each in items if each.body}
-        if len(sent) == len(items) <= PAGE:
-            content = retrieve_raw(self._rest, name, [each.id for each in items], cancel=cancel)
-            if content and same_texts(content, sent) is not None:
+        sent = {each.id: each.body for each in items}
+        ids = list(sent)
+        if len(sent) == len(items) <= PAGE and all(sent.values()):
+            content = retrieve_raw(self._rest, name, ids, cancel=cancel)
+            if content and same_texts(content, list(sent.values())):
                 return {each.id: each.digest for each in items}
-        ids = list(dict.fromkeys(each.id for each in items))
         points = retrieve(self._rest, name, ids, cancel=cancel)
         return {point: fingerprint(body)[0] for point, body in points.items()}
 

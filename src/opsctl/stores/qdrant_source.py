@@ -11,7 +11,7 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.errors import UsageError
 from opsctl.model.migrate import Described, Estimate, Record, Removal
 from opsctl.model.qdrant_collection import CollectionSpec, summary
-from opsctl.model.qdrant_point import dumped, fingerprint, kept_vectors, key_of, loaded, split_key
+from opsctl.model.qdrant_point import dumped, examined, fingerprint, key_of, loaded, split_key
 from opsctl.model.store import Target
 from opsctl.stores.qdrant_points import PAGE, by_collection, count, delete_same, refused, retrieve, specs
 from opsctl.stores.qdrant_raw import with_texts
@@ -162,7 +162,7 @@ class QdrantSource:
 
 
 def _record(collection: str, point: dict[str, Any]) -> Record:
-    digest, size = fingerprint(point)
+    digest, size, kept = examined(point)
     if "text" in point:  # it says all; as numbers the vectors would take eight times what they are stored in
-        point = {"id": point["id"], "payload": point["payload"], "text": point["text"], "kept": kept_vectors(point)}
+        point = {"id": point["id"], "payload": point["payload"], "text": point["text"], "kept": kept}
     return Record(key_of(collection, point["id"]), point, digest, size, "point")
