@@ -304,7 +304,7 @@ def test_an_unfinished_release_is_no_health_and_says_how_to_go_on_and_back() -> 
     assert said.splitlines()[:3] == [
         "✗ release 20261102-1 is not finished: review does not run",
         "  next opsctl deploy --resume   # goes on",
-        "       opsctl rollback   # goes back",
+        "       opsctl rollback   # goes back; env files stay, unless --with-env",
     ]
     assert said.splitlines()[3:] == ["! not as the compose file says now: review"], "the release's next is the one"
 

@@ -46,7 +46,7 @@ def _unfinished(begun: Begun, services: tuple[ServiceStatus, ...]) -> Problem:
         return Problem("", text, "opsctl rollback   # goes on", level)
     deployed = begun.command.startswith("opsctl deploy")
     goes_on = "opsctl deploy --resume" if deployed or not begun.command else begun.command
-    goes_back = "\nopsctl rollback   # goes back" if begun.current else ""
+    goes_back = "\nopsctl rollback   # goes back; env files stay, unless --with-env" if begun.current else ""
     return Problem("", f"release {begun.release} is not finished{said}", f"{goes_on}   # goes on{goes_back}", level)
 
 
