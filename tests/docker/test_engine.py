@@ -12,6 +12,7 @@ from opsctl.docker.engine import DockerEngine
 from opsctl.docker.facts import MARK, parse_facts, parse_machine, split
 from opsctl.docker.inspect import TEMPLATE
 from opsctl.model.cancel import Cancel
+from opsctl.model.engine import Begun
 from opsctl.model.errors import ConfigError, OpsError, UnreachableError
 from opsctl.model.plan import GuardFact
 from opsctl.model.ports import Completed, Script
@@ -186,3 +187,17 @@ def test_what_starting_and_creating_print() -> None:
 def test_nothing_is_built_before_the_project_is_known() -> None:
     with pytest.raises(OpsError):
         DockerEngine(Recorded(""), DROPLET).create(["a"])
+
+
+def test_a_release_that_was_begun_comes_with_the_facts() -> None:
+    assert parse_facts(DROPLET, answer())[0].begun is None
+    meta = json.dumps({"up": ["db", "app"], "command": "opsctl deploy --push deploy"})
+    head = "boot b-1\nuptime 12.5 20.0\nMemTotal:  2000 kB\nMemAvailable: 1000 kB\n"
+    line = f"{head}begun 20261102-1,begun,20261101-0,busy {meta}\n./db.1:mark"
+    up, command = ("db", "app"), "opsctl deploy --push deploy"
+    facts = parse_facts(DROPLET, answer(machine=line))[0]
+    assert facts.begun == Begun("20261102-1", False, True, "20261101-0", command, up)
+    assert facts.done == {"db.1": "mark"}
+    # What was written half says at least that there is something.
+    half = parse_facts(DROPLET, answer(machine=f'{head}begun 20261101-0,back,20261102-1, {{"up": [\n'))[0]
+    assert half.begun == Begun("20261101-0", True, False, "20261102-1", "", ())

@@ -105,6 +105,46 @@ def test_a_dry_run_tells_apart_what_is_created_and_the_phases(capsys: pytest.Cap
     assert sum("create" in line for line in lines) == 2
 
 
+def deploy_step(kind: str, name: str, phase: int, **action: object) -> dict[str, object]:
+    return {
+        "id": f"{kind}:{name}",
+        "title": f"{kind} {name}",
+        "service": name,
+        "phase": phase,
+        "action": {"kind": kind, **action},
+    }
+
+
+def deploy_dry_run(replaces: tuple[str, ...], available: int, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """app and web are recreated in phase 3, grafana in phase 4; `rest` is recreated and stays stopped."""
+    steps = [deploy_step("room", "", 0, replaces=replaces)]
+    for name, phase in (("app", 3), ("web", 3), ("grafana", 4)):
+        expected = [{"service": name, "bytes": 100 * MB, "source": "stack"}]
+        steps.append(deploy_step("recreate", name, phase, container=f"id-{name}"))
+        steps.append(deploy_step("memory", name, phase, expected=expected, reserve=200 * MB))
+    steps += [deploy_step("recreate", name, 3, container=f"id-{name}") for name in ("rest", "other")]
+    steps.append(deploy_step("finish", "", 0))
+    shown = {"id": "1", "steps": steps}
+    print_changed("d", Changed(True, shown, (), (), None, 2000 * MB, available), redact=masked)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_forecast_counts_what_is_recreated_while_it_runs_as_given_back(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = deploy_dry_run(("id-app", "id-web"), 330 * MB, capsys)
+    assert "phase 3  needs 0 B more + 200 MB reserve, about 330 MB left by then: fits" in lines
+    # grafana did not run: it gives nothing back.
+    assert "phase 4  needs 100 MB + 200 MB reserve, about 330 MB left by then: fits" in lines
+    short = deploy_dry_run(("id-app",), 330 * MB, capsys)
+    assert "phase 3  needs 100 MB more + 200 MB reserve, about 330 MB left by then: fits" in short
+    assert "phase 4  needs 100 MB + 200 MB reserve, about 230 MB left by then: 70 MB short for grafana" in short
+
+
+def test_what_is_recreated_and_stays_stopped_comes_once_after_the_phases(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = deploy_dry_run(("id-app",), 900 * MB, capsys)
+    assert [line.split("  ")[0] for line in lines if line.startswith("phase ")] == ["phase 3", "phase 4"]
+    assert lines[lines.index("afterwards") :][:4] == ["afterwards", "  recreate rest", "  recreate other", "  finish "]
+
+
 def test_what_stays_on_the_screen() -> None:
     def text(event: object, **more: bool) -> str:
         line = line_of(event, **more)  # type: ignore[arg-type]

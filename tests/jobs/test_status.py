@@ -10,6 +10,7 @@ import pytest
 
 from opsctl.jobs.status import judge, reached_phase, starting
 from opsctl.model.engine import (
+    Begun,
     ComposeService,
     Container,
     EngineInfo,
@@ -281,3 +282,52 @@ def test_it_is_plain_json() -> None:
     shown = to_jsonable(look(container("postgres")))
     assert [each["level"] for each in shown["services"][:2]] == ["ok", "bad"]
     assert shown["healthy"] is False
+
+
+BEGUN = Begun("20261102-1", False, False, "20261101-0", "opsctl deploy --push deploy", ("postgres", "review"))
+OPTIONAL = {"review": {"optional": True}}
+
+
+def begun(**more: Any) -> tuple[Status, str]:
+    """What is said while a release is not finished, and the container of a service, an optional one, does not run."""
+    review = container("review", status="exited", health="", exit_code=0)
+    up = [container(name) for name in ("postgres", "gateway", "orchestrator")]
+    found = look(
+        *up, review, container("more"), stack_=stack(**OPTIONAL), begun=replace(BEGUN, **more), drift={"review"}
+    )
+    return found, "\n".join(line.plain for line in verdict(found))
+
+
+def test_an_unfinished_release_is_no_health_and_says_how_to_go_on_and_back() -> None:
+    found, said = begun()
+    assert not found.healthy and "✓" not in said and "docker compose" not in said
+    assert said.splitlines()[:3] == [
+        "✗ release 20261102-1 is not finished: review does not run",
+        "  next opsctl deploy --resume   # goes on",
+        "       opsctl rollback   # goes back; env files stay, unless --with-env",
+    ]
+    assert said.splitlines()[3:] == ["! not as the compose file says now: review"], "the release's next is the one"
+
+
+@pytest.mark.parametrize(
+    ("more", "healthy", "says", "hides"),
+    [
+        # A first deploy: there is nothing to go back to.
+        ({"current": ""}, False, "opsctl deploy --resume", "rollback"),
+        ({"command": "opsctl playbook run x"}, False, "opsctl playbook run x   # goes on", "--resume"),
+        ({"back": True}, False, "the rollback to release 20261102-1 is not finished: review", "deploy"),
+        # What it was to bring up is up: worth a word, and no alarm.
+        ({"up": ("postgres",)}, True, "release 20261102-1 is not finished\n", "do not run"),
+        ({"busy": True}, True, "being brought in right now", "opsctl rollback"),
+    ],
+)
+def test_what_is_said_of_an_unfinished_release(more: dict[str, Any], healthy: bool, says: str, hides: str) -> None:
+    found, said = begun(**more)
+    assert found.healthy is healthy
+    assert says in said and hides not in said
+
+
+def test_a_start_is_not_offered_for_what_a_release_was_to_bring_up() -> None:
+    gateway = container("gateway", status="exited", health="", exit_code=0)
+    found = look(container("postgres"), gateway, begun=replace(BEGUN, up=("postgres", "gateway")))
+    assert [each.next.splitlines()[:1] for each in found.problems] == [["opsctl deploy --resume   # goes on"], []]

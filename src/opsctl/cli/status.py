@@ -30,8 +30,9 @@ def status(
     """What runs, what does not, and since when.
 
     What should run: every service, if not optional, of the phases of which
-    something runs. Reading is a success in any state (exit 0); with --check
-    the exit code says what the last line says.
+    something runs, and what a deploy that is not finished was to bring up.
+    Reading is a success in any state (exit 0); with --check the exit code
+    says what the last line says.
     """
     context = Context(ctx, stack=stack, droplets=droplets, verbose=verbose)
 

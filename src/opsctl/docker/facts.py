@@ -13,6 +13,7 @@ from typing import Any
 from opsctl.docker.compose import ComposeCall, missing_images, parse_drift, parse_services
 from opsctl.docker.facts_errors import judge_compose, judge_config, judge_engine
 from opsctl.docker.inspect import TEMPLATE, parse_containers
+from opsctl.docker.release_list import parse_begun
 from opsctl.model.boot import BootState, parse_boot
 from opsctl.model.engine import Container, EngineInfo, MemInfo
 from opsctl.model.errors import ConfigError
@@ -100,6 +101,7 @@ def parse_facts(droplet: Droplet, output: str) -> tuple[DropletFacts, ComposeCal
     services = parse_services(config, raw)
     containers = parse_containers(sections["inspect"].text)
     boot_id, uptime, memory, done, boot = parse_machine(sections["machine"].text)
+    begun = next((line for line in sections["machine"].text.split("\n") if line.startswith("begun ")), "")
     facts = DropletFacts(
         engine=info,
         memory=memory,
@@ -114,6 +116,7 @@ def parse_facts(droplet: Droplet, output: str) -> tuple[DropletFacts, ComposeCal
         file_hash=file_hash,
         done=done,
         boot=boot,
+        begun=parse_begun(begun),
     )
     return facts, ComposeCall(call.files, call.env_files, project, call.working_dir)
 

@@ -14,9 +14,23 @@ projects() {
     '{{.Label "com.docker.compose.project"}}|{{.Label "com.docker.compose.project.working_dir"}}|{{.Label "com.docker.compose.project.config_files"}}' |
     sort | uniq -c | sort -rn
 }
+# The release that a deploy or a rollback began and did not finish; `busy`: somebody has the lease, and is at it.
+begun() {
+  local releases=$state/releases dir status newest= of=done back= current= busy=
+  for dir in "$releases"/[0-9]*/; do
+    [ -r "${dir}meta.json" ] || continue
+    status=; read -r status <"${dir}status"
+    [ "$status" = adopting ] || { newest=$dir of=$status; }
+  done
+  read -r back _ <"$releases/back"; read -r current <"$releases/current"
+  [ -z "$back" ] || { newest=$releases/$back/ of=back; }
+  [ "$of" != done ] || return 0
+  [ ! -r "$state/lease/stack.lock" ] || flock -s -n "$state/lease/stack.lock" true || busy=busy
+  newest=${newest%/}; printf 'begun %s,%s,%s,%s %s\n' "${newest##*/}" "$of" "$current" "$busy" "$(<"$newest/meta.json")"
+} 2>/dev/null
 machine() {
   printf 'boot %s\n' "$(</proc/sys/kernel/random/boot_id)"; printf 'uptime %s\n' "$(</proc/uptime)"
-  cat /proc/meminfo; [ ! -r "$state/boot.json" ] || printf 'boot.json %s\n' "$(<"$state/boot.json")"; cd "$state/then" 2>/dev/null && grep -H '' ./* 2>/dev/null; true
+  cat /proc/meminfo; [ ! -r "$state/boot.json" ] || printf 'boot.json %s\n' "$(<"$state/boot.json")"; begun; cd "$state/then" 2>/dev/null && grep -H '' ./* 2>/dev/null; true
 }
 sockets() { printf '%s\n' "${DOCKER_HOST:-$(docker context inspect --format '{{.Endpoints.docker.Host}}')}"; command -v docker docker-compose; true; }
 if ! command -v docker >/dev/null; then section nodocker true; exit 0; fi

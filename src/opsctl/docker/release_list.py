@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from opsctl.model.deploy import Release, ReleaseImage
+from opsctl.model.engine import Begun
 
 
 def parse_releases(text: str) -> tuple[Release, ...]:
@@ -60,6 +61,18 @@ def _release(each: dict[str, Any], current: str, back: list[str], now: dict[str,
         moved=tuple(row[4] for row in changed if row[1] != "env"),
         moved_env=tuple(row[4] for row in changed if row[1] == "env"),
     )
+
+
+def parse_begun(line: str) -> Begun | None:
+    """The release that was begun and is not finished, from the line of the facts about it; None for none."""
+    _, _, rest = line.partition(" ")
+    head, _, meta = rest.partition(" ")
+    if head.count(",") != 3:
+        return None
+    release, status, current, busy = head.split(",")
+    known = _json(meta)
+    up = tuple(str(name) for name in known.get("up") or ())
+    return Begun(release, status == "back", bool(busy), current, str(known.get("command") or ""), up)
 
 
 def _json(text: str) -> dict[str, Any]:

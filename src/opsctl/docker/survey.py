@@ -113,6 +113,7 @@ def parse_survey(droplet: Droplet, source: Source, output: str) -> tuple[Survey,
         envs=_environments(parts["envs"].text) if "envs" in parts else {},
         releases=releases,
         interpolates=interpolating(call),
+        kept_envs=tuple(_files(parts["envfiles"].text, call, envs)) if "envfiles" in parts else (),
         checkout=_checkout(parts["git"].text) if "git" in parts else None,
     )
     return survey, call

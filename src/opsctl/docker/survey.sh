@@ -64,6 +64,15 @@ stage_release() {
     mkdir -p "$root$(dirname -- "$path")" && cp -- "$state/releases/$release/blobs/$number" "$root$path" || return 1
   done <"$state/releases/$release/files"
 }
+# What differs between a release's env files that are not to come back, and those that are there now.
+kept_envs() {
+  local number kind mode sha path
+  while IFS=$'\t' read -r number kind mode sha path; do
+    [ "$kind" = env ] && [ ! -e "$root$path" ] && [ "$(_sha "$path")" != "$sha" ] || continue
+    printf 'file\t%s\t%s\t%s\t%s\t%s\t%s\n' "$(_sha "$path")" "$sha" "$mode" "$(base64 -w0 "$path" 2>/dev/null)" \
+      "$(base64 -w0 "$state/releases/$release/blobs/$number")" "$path"
+  done <"$state/releases/$release/files"
+}
 files() {
   local path old new
   while IFS= read -r path; do
@@ -95,6 +104,7 @@ exec 22< <(part images images) 23< <(part volumes volumes) 24< <(part mounts mou
 [ -z "$release" ] || part back stage_release
 [ "$fetch" != push ] || part push stage_tar
 part files files
+[ -z "$release" ] || part envfiles kept_envs
 part releases releases_list "$state"
 over=()
 while IFS= read -r one; do

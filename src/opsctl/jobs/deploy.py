@@ -21,6 +21,7 @@ from opsctl.jobs.deploy_refuse import (
 from opsctl.jobs.deploy_source import lost_names, told_here
 from opsctl.jobs.deploy_steps import DeployOperations
 from opsctl.jobs.deploy_tidy import tidied
+from opsctl.jobs.deploy_words import goes_back
 from opsctl.jobs.startup import check_commands, check_engine, find_sql, merged
 from opsctl.jobs.startup_report import report
 from opsctl.model.deploy import Deployed, Deployer, Release, Source, Survey
@@ -157,7 +158,9 @@ def _result(
     code = run.exit_code if run else ExitCode.DONE
     files = tuple(each for each in survey.files if each.differs)
     deployed = Deployed(_words(source, survey), release, files, made.services, made.orphans, changed)
-    return DropletResult(call.droplet.name, deployed, error_of(call, run), code)
+    adopted = any(step.action.kind == "adopt" for step in made.planned.plan.steps)
+    error = error_of(call, run, back=goes_back(survey, source, adopted=adopted))
+    return DropletResult(call.droplet.name, deployed, error, code)
 
 
 def _words(source: Source, survey: Survey) -> str:
@@ -168,7 +171,7 @@ def _words(source: Source, survey: Survey) -> str:
     return f"release {source.release}" if source.kind == "release" else "the files on the droplet"
 
 
-def error_of(call: Call, run: RunResult | None) -> ErrorInfo | None:
+def error_of(call: Call, run: RunResult | None, *, back: str = "opsctl rollback   # goes back") -> ErrorInfo | None:
     """What to say about a run that failed, with the command that goes on and the one that goes back."""
     if run is None or run.exit_code is ExitCode.DONE:
         return None
@@ -177,13 +180,13 @@ def error_of(call: Call, run: RunResult | None) -> ErrorInfo | None:
             "interrupted",
             signum=run.interrupted,
             why="what was done so far stays",
-            next=f"{call.again}   # goes on\nopsctl rollback   # goes back",
+            next=f"{call.again}   # goes on\n{back}",
         ).info
     if run.error is None:
         return None
     if "rollback" in run.error.next or not touched(run):
         return run.error
-    return replace(run.error, next=f"{run.error.next}\nopsctl rollback   # goes back".strip())
+    return replace(run.error, next=f"{run.error.next}\n{back}".strip())
 
 
 def known_files(call: Call) -> tuple[str, ...]:

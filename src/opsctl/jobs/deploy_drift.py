@@ -121,7 +121,8 @@ def kept_files(survey: Survey, model: Mapping[str, Any], raw: Mapping[str, Any])
     files = survey.facts.compose_files
     found: dict[str, str] = dict.fromkeys(files, "compose")
     folder = files[0].rpartition("/")[0] if files else ""
-    found.setdefault(f"{folder}/.env", "env")
+    for path in survey.interpolates or (f"{folder}/.env",):
+        found.setdefault(path, "env")
     for body in (raw.get("services") or {}).values():
         entries = (body or {}).get("env_file") or ()
         for each in [entries] if isinstance(entries, str) else entries:

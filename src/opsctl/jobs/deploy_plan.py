@@ -250,7 +250,9 @@ class _Planner:
         ]
         ran = {each.service: each.id for each in current.images}
         swapped = [n for n in self.facts.compose if n in ran and (c := self.facts.of(n)) and c.image_id != ran[n]]
-        return bool(current.moved or current.moved_env or fresh or swapped)
+        # An env file that was edited since stays, and comes with the new release; unless this very run puts another.
+        lost = set(current.moved_env) & {each.path for each in self.survey.files if each.differs}
+        return bool(current.moved or lost or fresh or swapped)
 
     def _files(self) -> None:
         survey, source = self.survey, self.source

@@ -7,8 +7,8 @@ from typing import cast
 
 from opsctl.jobs.call import Call, carry_out
 from opsctl.jobs.deploy import error_of, release_id, without_gone
-from opsctl.jobs.deploy_actions import Put
-from opsctl.jobs.deploy_drift import recreated
+from opsctl.jobs.deploy_actions import Adopt, Put
+from opsctl.jobs.deploy_drift import kept_files, recreated
 from opsctl.jobs.deploy_steps import DeployOperations
 from opsctl.jobs.env_files import EnvFiles, Where, env_files, read, text_of, the_file
 from opsctl.jobs.env_text import names, with_value, without
@@ -86,7 +86,9 @@ def _edit(
     staged = next(each for each in after.files if each.path == path)
     verb = "removed" if must else "changed" if name in names(before) else "added"
     action = Put(((path, staged.old, staged.new, "600"),))
-    plan = Plan("env", (Step("put", f"write {path}: {name} {verb}", action),))
+    first = _kept_first(survey)
+    put = Step("put", f"write {path}: {name} {verb}", action, needs=tuple(each.id for each in first))
+    plan = Plan("env", (*first, put))
     need = tuple(recreated(after, after.images))
     if call.dry_run:
         return DropletResult(call.droplet.name, EnvChanged(True, path, name, verb, need, None, running, stopped))
@@ -98,6 +100,14 @@ def _edit(
     verb = verb if code is ExitCode.DONE else "failed"
     done = EnvChanged(False, path, name, verb, need, run, running, stopped)
     return DropletResult(call.droplet.name, done, error_of(call, run), code)
+
+
+def _kept_first(survey: Survey) -> tuple[Step, ...]:
+    """Where no release is kept yet, what is there becomes one: else the value of before could not be brought back."""
+    if any(each.current for each in survey.releases) or not survey.facts.containers:
+        return ()
+    adopt = Adopt(kept_files(survey, survey.model, survey.raw))
+    return (Step("adopt", "keep what is there now as a release", adopt),)
 
 
 def _names(call: Call, path: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from opsctl.jobs.deploy import execute, refuse, with_notes, without_gone
 from opsctl.jobs.deploy_options import Options
 from opsctl.jobs.deploy_plan import plan_deploy
 from opsctl.jobs.deploy_tidy import tidied
+from opsctl.jobs.deploy_words import env_stays
 from opsctl.jobs.releases import read_releases
 from opsctl.jobs.startup import find_sql, merged
 from opsctl.model.deploy import Deployed, Deployer, FileKind, Release, Source
@@ -45,7 +46,7 @@ def rollback(call: Call, wanted: str, options: Options, *, with_env: bool = Fals
         release=release,
         find_sql=lambda name: find_sql(stack, name),
     )
-    return execute(call, survey, with_notes(made, left), source, release)
+    return execute(call, survey, with_notes(made, (*left, *env_stays(survey))), source, release)
 
 
 def choose(releases: tuple[Release, ...], wanted: str) -> Release:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from opsctl.model.engine import StackFacts
+from opsctl.model.engine import Begun, StackFacts
 from opsctl.model.stack import Droplet
 from opsctl.model.status import Level, Problem, ServiceStatus
 
@@ -12,7 +12,9 @@ _RECENT = 3600.0  # s in which a restart is worth a word
 
 
 def find_problems(services: tuple[ServiceStatus, ...], facts: StackFacts, droplet: Droplet) -> Iterator[Problem]:
-    """Everything wrong, services first."""
+    """Everything wrong: a release that is not finished first, for that explains the services."""
+    if facts.begun is not None:
+        yield _unfinished(facts.begun, services)
     yield from _service_problems(services, facts)
     yield from _host_problems(facts, droplet)
 
@@ -20,7 +22,7 @@ def find_problems(services: tuple[ServiceStatus, ...], facts: StackFacts, drople
 def _service_problems(services: tuple[ServiceStatus, ...], facts: StackFacts) -> Iterator[Problem]:
     for each in services:
         if each.level is Level.BAD:
-            yield Problem(each.name, _what(each, facts), _next(each))
+            yield Problem(each.name, _what(each, facts), _next(each, facts))
         elif each.level is Level.STARTING and each.wanted:
             said = f": {each.detail}" if each.detail else ""
             yield Problem(each.name, f"{each.name} is still starting{said}", f"opsctl logs {each.name} -f")
@@ -28,13 +30,24 @@ def _service_problems(services: tuple[ServiceStatus, ...], facts: StackFacts) ->
             text = f"{each.name} crashed and was restarted ({each.restarts} times since it was started)"
             yield Problem(each.name, text, f"opsctl logs {each.name} --since 1h", "warning")
     if differing := [each.name for each in services if each.differs]:
-        files = " ".join(f"-f {path}" for path in facts.compose_files)
-        yield Problem(
-            "",
-            f"not as the compose file says now: {', '.join(differing)}",
-            f"when it suits you, on the droplet: docker compose {files} up -d --no-deps {' '.join(differing)}",
-            "warning",
-        )
+        # What goes on with an unfinished release makes these true, too.
+        then = "" if facts.begun else "opsctl deploy   # when it suits you; --dry-run shows what it would do"
+        yield Problem("", f"not as the compose file says now: {', '.join(differing)}", then, "warning")
+
+
+def _unfinished(begun: Begun, services: tuple[ServiceStatus, ...]) -> Problem:
+    down = [each.name for each in services if each.name in begun.up and each.level in (Level.IDLE, Level.BAD)]
+    said = f": {', '.join(down)} {'does' if len(down) == 1 else 'do'} not run" if down else ""
+    if begun.busy:
+        return Problem("", f"release {begun.release} is being brought in right now", "opsctl lease show", "warning")
+    level = "failed" if down else "warning"
+    if begun.back:
+        text = f"the rollback to release {begun.release} is not finished{said}"
+        return Problem("", text, "opsctl rollback   # goes on", level)
+    deployed = begun.command.startswith("opsctl deploy")
+    goes_on = "opsctl deploy --resume" if deployed or not begun.command else begun.command
+    goes_back = "\nopsctl rollback   # goes back; env files stay, unless --with-env" if begun.current else ""
+    return Problem("", f"release {begun.release} is not finished{said}", f"{goes_on}   # goes on{goes_back}", level)
 
 
 def _what(each: ServiceStatus, facts: StackFacts) -> str:
@@ -59,8 +72,10 @@ def _what(each: ServiceStatus, facts: StackFacts) -> str:
             return f"{each.name} is {each.state}{said}"
 
 
-def _next(each: ServiceStatus) -> str:
+def _next(each: ServiceStatus, facts: StackFacts) -> str:
     match each.state:
+        case "not created" | "stopped" | "created" | "killed" if facts.begun and each.name in facts.begun.up:
+            return ""  # a start alone would not finish the release
         case "not created" | "stopped" | "created" | "killed":
             return f"opsctl startup --phase {each.phase or 1}"
         case "no image":

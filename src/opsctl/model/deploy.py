@@ -133,6 +133,7 @@ class Survey:
     # container id → what it runs with, and the names of what its image brings of that
     envs: Mapping[str, tuple[Mapping[str, str], frozenset[str]]] = field(default_factory=dict, repr=False)
     interpolates: tuple[str, ...] = ()  # the env files whose values compose puts into the compose file
+    kept_envs: tuple[StagedFile, ...] = ()  # going back: env files that stay as they are, and were others then
 
 
 class Deployer(Operator, Protocol):

@@ -94,6 +94,18 @@ class EngineInfo:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """A release that a deploy or a rollback (`back`) has begun and not finished; `busy`: one is at it right now."""
+
+    release: str
+    back: bool
+    busy: bool
+    current: str  # the release in force, "" for none
+    command: str
+    up: tuple[str, ...]  # the services that shall run in the end
+
+
+@dataclass(frozen=True)
 class StackFacts:
     """Everything `startup` decides from, read in one remote call."""
 
@@ -108,6 +120,7 @@ class StackFacts:
     drift: frozenset[str]  # services whose container differs from what the file says now
     missing_images: frozenset[str]  # services whose image is not on the droplet
     file_hash: str  # over the compose files and env files
+    begun: Begun | None = None
 
     def of(self, service: str) -> Container | None:
         """The (not one-off) container of a service in this project, if there is one."""

@@ -92,9 +92,12 @@ def _steps(console: Console, doing: list[dict[str, Any]], rooms: dict[int, str])
     for step in made:
         when = "   (while what starts first comes up)" if step["action"]["after"] else ""
         console.print(Text(f"  {step['title']}{when}"), soft_wrap=True)
-    phase = 0
+    phase, behind = 0, False
     for step in (each for each in doing if each not in made):
-        if step["phase"] and step["phase"] != phase:
+        if step["phase"] and step["phase"] < phase and not behind:
+            behind = True  # what a deploy makes anew and leaves stopped comes after all phases
+            console.print(Text("afterwards", style="bold"))
+        elif step["phase"] > phase:
             phase = step["phase"]
             room = (f"  {rooms[phase]}", "dim") if phase in rooms else ""
             console.print(Text.assemble((f"phase {phase}", "bold"), room), soft_wrap=True)
@@ -106,16 +109,27 @@ def _rooms(doing: list[dict[str, Any]], available: int) -> dict[int, str]:
     if any(step["action"]["kind"] == "stop" for step in doing):
         return {}
     left, found = available, dict[int, str]()
+    goes = {ident for step in doing if step["action"]["kind"] == "room" for ident in step["action"]["replaces"]}
+    # What is recreated while it runs gives back about what its successor takes.
+    instead = {
+        step["service"]
+        for step in doing
+        if step["action"]["kind"] == "recreate" and step["action"]["container"] in goes
+    }
     gates = [step for step in doing if step["action"]["kind"] == "memory"]
     for phase in dict.fromkeys(step["phase"] for step in gates):
         begin, short = left, ""
-        for gate in (step["action"] for step in gates if step["phase"] == phase):
-            left -= sum(each["bytes"] for each in gate["expected"])
+        here = [step["action"] for step in gates if step["phase"] == phase]
+        for gate in here:
+            left -= sum(each["bytes"] for each in gate["expected"] if each["service"] not in instead)
             if left < gate["reserve"] and not short:
                 names = ", ".join(each["service"] for each in gate["expected"])
                 short = f"{show_size(gate['reserve'] - left)} short for {names}"
         reserve = show_size(gate["reserve"])
-        text = f"needs {show_size(begin - left)} + {reserve} reserve, about {show_size(max(begin, 0))} left by then"
+        more = " more" if any(each["service"] in instead for gate in here for each in gate["expected"]) else ""
+        text = (
+            f"needs {show_size(begin - left)}{more} + {reserve} reserve, about {show_size(max(begin, 0))} left by then"
+        )
         found[phase] = f"{text}: {short or 'fits'}"
     return found
 

@@ -120,8 +120,8 @@ def verdict(status: Status) -> list[Text]:
     for each in sorted(status.problems, key=lambda problem: problem.level):
         sign, style = ("✗", "bold red") if each.level == "failed" else ("!", "yellow")
         lines.append(Text.assemble((f"{sign} ", style), each.text))
-        if each.next:
-            lines.append(Text.assemble(("  next ", "dim"), (each.next, "bold")))
+        for number, then in enumerate(each.next.splitlines()):
+            lines.append(Text.assemble((f"  {'' if number else 'next':<5}", "dim"), (then, "bold")))
     if status.services and status.healthy:
         lines.append(_well(status))
     return lines
