@@ -103,6 +103,35 @@ def test_it_is_put_there_runs_there_small_and_leaves_nothing(mine: Droplet) -> N
     assert nothing.returncode == 1 and "opsctl host install" in nothing.stderr
 
 
+# Whoever is logged in stays so; nothing else leaves the droplet, neither by address nor by name.
+_CUT = """
+iptables -w 5 -N opsctl-test && iptables -w 5 -I OUTPUT -j opsctl-test
+iptables -w 5 -A opsctl-test -o lo -j ACCEPT
+iptables -w 5 -A opsctl-test -p tcp --sport 22 -j ACCEPT
+iptables -w 5 -A opsctl-test -o eth0 -j DROP
+"""
+_MEND = "iptables -w 5 -D OUTPUT -j opsctl-test; iptables -w 5 -F opsctl-test; iptables -w 5 -X opsctl-test"
+_OUT = "iptables -w 5 -L opsctl-test -v -x -n | awk '$3 == \"DROP\" {print $1}'"
+
+
+def test_a_droplet_without_internet_is_given_all_it_needs(mine: Droplet) -> None:
+    mine.sh(_CUT)
+    try:
+        tried = "timeout 2 bash -c 'exec 3<>/dev/tcp/198.51.100.1/443' 2>/dev/null && echo out || echo cut"
+        assert mine.sh(tried).strip() == "cut" and int(mine.sh(_OUT)) > 0, "this droplet reaches nobody"
+        before = int(mine.sh(_OUT))
+        put = mine.opsctl.json("host", "install")
+        assert put["ok"], put
+        assert int(mine.sh(_OUT)) == before, "nothing on the droplet even tried to reach anybody"
+        seen = result(mine.opsctl.json("host", "status"))
+        assert seen["installed"] and seen["there"] == seen["here"] and not seen["problems"], seen
+        assert mine.sh("opsctl startup --phase 1 >/dev/null 2>&1; echo $?").strip() == "0"
+        again = mine.opsctl.json("host", "upgrade")
+        assert again["ok"] and result(again)["plan"]["steps"] == []
+    finally:
+        mine.sh(_MEND)
+
+
 def test_startup_and_stop_see_to_the_next_boot(mine: Droplet) -> None:
     """The container kind has no systemd: what `host install` remembers on a machine is written here by hand."""
     mine.sh("""mkdir -p /var/lib/opsctl; echo '{"version":1,"replay":true}' >/var/lib/opsctl/boot.json""")
