@@ -28,8 +28,9 @@ class Accel:
 
 KVM = Accel("kvm", ("-accel", "kvm", "-cpu", "host"), (), 60.0)
 # With cx16 kernel 6.12 panics in QEMU 7.2's emulation. The emulated time-stamp counter is the real one: to trust it
-# saves the slow emulated clocks.
-TCG = Accel("tcg", ("-accel", "tcg,thread=multi,tb-size=256", "-cpu", "Nehalem,-cx16"), ("tsc=reliable",), 600.0)
+# saves the slow emulated clocks. Docker's programs fill 256 MiB of translated code again and again, and each time all
+# of it is thrown away; memory is only taken as code comes.
+TCG = Accel("tcg", ("-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "Nehalem,-cx16"), ("tsc=reliable",), 600.0)
 
 
 def choose(kernel: Path, progress: Progress, cancel: Cancel) -> Accel:
