@@ -13,7 +13,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Servers:
     def create(self, server: Any) -> str:
         """A new collection."""
         name = f"b{uuid.uuid4().hex[:10]}"
-        with server.client() as client:
+        with closing(server.client()) as client:
             from qdrant_client.models import Distance, VectorParams
 
             client.create_collection(name, VectorParams(size=WIDTH, distance=Distance.COSINE))
@@ -67,14 +67,14 @@ class Servers:
 
     def drop(self, name: str) -> None:
         """Away with it, so that the next one finds the server as this one did."""
-        with self.sink.client() as client:
+        with closing(self.sink.client()) as client:
             client.delete_collection(name)
 
 
 def _filled(servers: Servers) -> str:
     """The collection that everything is read from."""
     name, luck = servers.create(servers.source), random.Random(3)
-    with servers.source.client() as client:
+    with closing(servers.source.client()) as client:
         from qdrant_client.models import PointStruct
 
         for start in range(0, POINTS, 500):
@@ -193,7 +193,7 @@ def _engine(servers: Servers, name: str, new: str) -> None:
 def _vendor_scroll(servers: Servers, name: str) -> list[Any]:
     found: list[Any] = []
     offset: Any = None
-    with servers.source.client() as client:
+    with closing(servers.source.client()) as client:
         while True:
             page, offset = client.scroll(name, limit=PAGE, with_payload=True, with_vectors=True, offset=offset)
             found += page
@@ -237,7 +237,7 @@ def _contestants(servers: Servers, alone: Alone, name: str) -> tuple[Contestant,
 
         found, new = _vendor_scroll(servers, name), servers.create(servers.sink)
         points = [PointStruct(id=each.id, vector=each.vector, payload=each.payload) for each in found]
-        with servers.sink.client() as client:
+        with closing(servers.sink.client()) as client:
             took = servers.counted(
                 "vendor's upload", lambda: client.upload_points(new, points, batch_size=500, wait=True)
             )
