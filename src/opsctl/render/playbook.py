@@ -35,17 +35,11 @@ _STATES = {
 }
 
 
-def print_listing(droplet: str, listing: PlaybookListing, *, redact: Callable[[str], str]) -> None:
+def print_listing(droplet: str, listing: PlaybookListing, *, paths: bool = False, redact: Callable[[str], str]) -> None:
     """Write every playbook, and the runs where they were asked for."""
     console = Screen()
     if listing.runs is None:
-        wide = max((len(book.name) for book in listing.playbooks), default=0)
-        for book in listing.playbooks:
-            said = (f"✗ {book.problem}", "red") if book.problem else f"{book.title}  "
-            steps = (f"{book.steps} steps, {book.file}", "dim") if not book.problem else (f"  {book.file}", "dim")
-            console.say(Text.assemble((f"{book.name:<{wide}}  ", "bold"), said, steps))
-        if not listing.playbooks:
-            console.print(Text("no playbooks"))
+        console.print(_playbooks(listing, paths=paths) if listing.playbooks else Text("no playbooks"))
         return
     if not listing.runs:
         console.print(Text(f"{droplet} remembers no run of a playbook"))
@@ -55,6 +49,19 @@ def print_listing(droplet: str, listing: PlaybookListing, *, redact: Callable[[s
         done = f"  {_STATES[run.state]}, {run.done} of {run.steps} steps"
         head = (f"  {run.run}  ", ""), (run.playbook, "bold"), done
         console.say(Text.assemble(*head, (f"  begun {run.began} by {redact(run.by)}", "dim")))
+
+
+def _playbooks(listing: PlaybookListing, *, paths: bool) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("playbook", no_wrap=True, style="bold")
+    table.add_column("title", overflow="fold")
+    table.add_column("steps", justify="right", no_wrap=True)
+    if paths:
+        table.add_column("file", overflow="fold", style="dim")
+    for book in listing.playbooks:
+        said = Text(f"✗ {book.problem}", style="red") if book.problem else Text(book.title)
+        table.add_row(book.name, said, "" if book.problem else str(book.steps), *([book.file] if paths else []))
+    return table
 
 
 def print_playbook(book: ShownPlaybook) -> None:
