@@ -61,3 +61,32 @@ def test_an_error_is_json_where_json_was_asked_for() -> None:
     assert document["exit_code"] == 3
     assert document["error"]["what"]
     assert document["error"]["next"]
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "following"),
+    [
+        (
+            ("exec", "-d", "box", "postgres", "psql", "-U", "devtools"),
+            "no such option: -U",
+            "put -- before the command: opsctl exec -d box postgres -- psql -U devtools",
+        ),
+        (("restart",), "SERVICE is missing", "opsctl restart SERVICE"),
+        (("lease", "break"), "--reason is missing", "opsctl lease break --reason TEXT"),
+        (("startup", "--phase", "two"), "invalid value for '--phase'", "opsctl startup --help"),
+    ],
+)
+def test_wrong_arguments_are_told_as_any_other_error(words: tuple[str, ...], what: str, following: str) -> None:
+    done = opsctl(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    head, *_, last = done.stderr.splitlines()
+    assert head.startswith(f"✗ {what}")
+    assert last == f"  next {following}"
+    told = json.loads(opsctl(*words, "--json").stdout) if words[0] != "exec" else {}
+    assert not told or (told["exit_code"], told["error"]["code"]) == (2, "usage")
+
+
+def test_a_group_without_a_command_shows_its_help() -> None:
+    done = opsctl("migrate")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "volumes-to-host" in done.stdout

@@ -165,6 +165,26 @@ def test_what_a_run_keeps_is_private_and_can_be_read_again(place: Place) -> None
     assert max(map(len, listed.stdout.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("words", [WORDS, ("migrate", "resume", "last"), ("migrate", "finish", "last", "--yes")])
+def test_ctrl_c_before_a_store_answers_says_how_to_go_on(place: Place, words: tuple[str, ...]) -> None:
+    place.fill(3)
+    run = place.opsctl.json(*WORDS)["run_id"]
+    asked = place.root / "asked"
+    silent = WithFiles({**place.opsctl.environment, "FILES_SILENT": str(asked)}, place.root)
+    process = silent.start(*words)
+    for _ in range(300):
+        if asked.exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    going_on = " ".join(["opsctl", *words]) if words == WORDS else f"opsctl migrate {words[1]} {run}"
+    assert said.splitlines()[-1] == f"  next {going_on}"
+    assert "  why  noth" in said
+    assert place.status()["receipt"]["outcome"] == "complete"
+
+
 def test_a_second_run_says_who_is_at_it(place: Place, slow: subprocess.Popen[str]) -> None:
     run = place.until(slow, some)["run_id"]
     second = place.opsctl(*WORDS)

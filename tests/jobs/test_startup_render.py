@@ -69,6 +69,7 @@ def test_the_summary_fits_and_hides_what_is_secret(
     out, err = capsys.readouterr()
     table = out.split("\n\n")[0]
     assert max(map(len, table.splitlines())) <= int(columns)
+    out = " ".join(out.split())
     assert "app" in out and "failed" in out and "800 MB of 2000 MB memory available" in out and "note: a note" in out
     assert "hunter2222" not in err and "•••" in err
     assert "yes, by its own limit" in err and "likely cause" in err and "sick" in err

@@ -65,10 +65,8 @@ def _guarded(process: Process) -> int:
         app = build(process.argv, everything="_OPSCTL_COMPLETE" in os.environ)
         outcome = _call(app, process)
         return int(outcome or 0)
-    except SystemExit as leaving:  # typer's own way out: help, usage errors, typer.Exit
-        code = leaving.code if isinstance(leaving.code, int) else 1
-        # Typer turns an interrupt into 130, or into 1 (Abort) at a prompt, whatever the signal was.
-        return int(ExitCode(128 + process.cancel.signum)) if process.cancel.cancelled and code in (1, 130) else code
+    except SystemExit as leaving:  # shell completion's way out
+        return leaving.code if isinstance(leaving.code, int) else 1
     except OpsError as error:
         _tell(process, error.info, error.exit_code)
         return int(error.exit_code)
@@ -101,24 +99,26 @@ def _call(app: typer.Typer, process: Process) -> int | None:
 
 
 def _once(app: typer.Typer, process: Process) -> int | None:
-    """With --json typer does not print its complaints: they are a document like any other."""
+    """Typer does not print its complaints itself: they have the form of any other error, and with --json a document."""
     argv = with_last(process.argv)
-    if not process.as_json:
-        outcome: int | None = app(args=argv, prog_name="opsctl", standalone_mode=True, obj=process)
-        return outcome
     try:
-        outcome = app(args=argv, prog_name="opsctl", standalone_mode=False, obj=process)
+        outcome: int | None = app(args=argv, prog_name="opsctl", standalone_mode=False, obj=process)
     except typer.Abort:
         if process.cancel.cancelled:
             raise Interrupted(signum=process.cancel.signum) from None
         raise OpsError("not done: the answer was no", code="aborted") from None
     except Exception as wrong:
-        said = getattr(wrong, "format_message", None)  # what a wrong argument is told with
-        if said is None:
+        from opsctl.cli.wrong_usage import shows_help, usage_error
+
+        error = usage_error(wrong, process.argv)
+        if error is None:
             raise
-        where = getattr(getattr(wrong, "ctx", None), "command_path", "opsctl")
-        raise UsageError(said(), next=f"{where} --help") from None
-    return outcome
+        if shows_help(wrong) and not process.as_json:
+            return ExitCode.USAGE
+        raise error from None
+    # Typer turns an interrupt into 130, whatever the signal was; with --json the document has said the code.
+    ended = process.cancel.cancelled and outcome in ((130,) if process.as_json else (1, 130))
+    return 128 + process.cancel.signum if ended else outcome
 
 
 def with_last(argv: tuple[str, ...]) -> list[str]:

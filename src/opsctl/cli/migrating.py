@@ -22,7 +22,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,9 +32,9 @@ from opsctl import __version__
 from opsctl.cli.context import Context
 from opsctl.cli.migrating_options import FromOption, Shared, ToOption, shared_options
 from opsctl.cli.output import finish as leave
-from opsctl.cli.process import GoingOn
+from opsctl.cli.process import GoingOn, connecting, not_begun
 from opsctl.cli.stores import Stores, export_cipher
-from opsctl.model.errors import ExitCode, OpsError
+from opsctl.model.errors import ExitCode, Interrupted, OpsError
 from opsctl.model.migrate import Limits
 from opsctl.model.migrate_shown import Action, Migrated, RunRecord
 from opsctl.model.result import CommandResult, DropletResult
@@ -102,7 +102,11 @@ def run_migration(
         shared = replace(shared, yes=going_on.yes, as_json=going_on.as_json, dry_run=False)
         context.yes = going_on.yes
     droplets = [each for each in (shared.from_via, shared.to_via) if each]
-    with Stores(context, stack=shared.stack, droplets=droplets) as stores, ExitStack() as opened:
+    process = context.process
+    # For a run of before, whoever called this has said how to go on.
+    early = nullcontext() if going_on else not_begun(process, why="nothing was begun", next=context.command_line)
+    connecting(process, "both stores")
+    with early, Stores(context, stack=shared.stack, droplets=droplets) as stores, ExitStack() as opened:
         first = source(stores)
         cipher = export_cipher(stores.targets.get("--from"))
         second, third = transform(stores), sink(stores)
@@ -167,7 +171,7 @@ class _Run:
                 folder = RunFolder.create(going_on.run_id)
                 record = self._record(folder, going_on, migration)
                 receipt = self._carried_out(action, migration, folder, record)
-                notes = self.after(self.stores, action, receipt) if self.after else ()
+                notes = self._afterwards(action, receipt, going_on.run_id)
         if notes:
             receipt = replace(receipt, notes=(*receipt.notes, *notes))
             folder.write("receipt.json", receipt)
@@ -257,6 +261,14 @@ class _Run:
             raise
         folder.write("run.json", replace(record, pid=0))
         return receipt
+
+    def _afterwards(self, action: Action, receipt: Receipt, run_id: str) -> tuple[str, ...]:
+        try:
+            return self.after(self.stores, action, receipt) if self.after else ()
+        except Interrupted as error:
+            why, going_on = "the records are through; what comes after them is not", f"opsctl migrate resume {run_id}"
+            error.info = replace(error.info, why=error.info.why or why, next=error.info.next or going_on)
+            raise
 
     def _leave(self, done: Migrated) -> ExitCode:
         outcome = done.receipt.outcome if done.receipt else "complete"

@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 
 from opsctl.cli.migrating_options import parse_window
-from opsctl.cli.process import GoingOn, Process
+from opsctl.cli.process import GoingOn, Process, not_begun
 
 
 def pace_of(rate: float | None, window: str | None) -> tuple[str, ...]:
@@ -32,5 +32,8 @@ def again(ctx: typer.Context, run: str, going_on: GoingOn, more: tuple[str, ...]
     argv = (*record.argv, *more)
     process.going_on = replace(going_on, run_id=record.run_id, argv=argv)
     app = build(argv)
-    code = app(args=list(argv), prog_name="opsctl", standalone_mode=False, obj=process)
+    word = "resume" if going_on.action == "run" else going_on.action
+    why = "nothing of it was begun again, and the run is as it was"
+    with not_begun(process, why=why, next=f"opsctl migrate {word} {record.run_id}"):
+        code = app(args=list(argv), prog_name="opsctl", standalone_mode=False, obj=process)
     raise typer.Exit(int(code or 0))

@@ -6,13 +6,14 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opsctl.cli.context import Context, Session
 from opsctl.cli.output import finish as leave
+from opsctl.cli.process import connecting, not_begun
 from opsctl.model.collections import FILE as COLLECTIONS
 from opsctl.model.errors import ExitCode, Interrupted, UsageError
 from opsctl.model.migrate_shown import RunControlled, RunListing, RunShown
@@ -122,6 +123,7 @@ def _is_here(package: str) -> bool:
 @contextmanager
 def on_droplet(context: Context) -> Iterator[Session]:
     """The one droplet of `-d`."""
+    connecting(context.process, context.one().name)
     with context.session(context.one()) as session:
         yield session
 
@@ -166,7 +168,8 @@ def watch(context: Context, session: Session, run: str, *, as_json: bool, name: 
     from opsctl.jobs.migration_runs import exit_code
     from opsctl.render.migrate_progress import progress
 
-    (begun,) = _asked(session, run)
+    with _left_alone(context, "attach", run):
+        (begun,) = _asked(session, run)
     with progress(begun.action, as_json=as_json, redact=context.redact) as shown:
         try:
             for now in follow(session.reads, begun.run_id, cancel=context.cancel):
@@ -191,8 +194,15 @@ def watch(context: Context, session: Session, run: str, *, as_json: bool, name: 
 
 def attach(context: Context, run: str, *, as_json: bool) -> ExitCode:
     """`attach RUN -d DROPLET`."""
-    with on_droplet(context) as session:
+    with _left_alone(context, "attach", run), on_droplet(context) as session:
         return watch(context, session, run, as_json=as_json, name="migrate.attach")
+
+
+def _left_alone(context: Context, action: str, run: str) -> AbstractContextManager[None]:
+    """For as long as a run on the droplet was only looked at."""
+    name = context.one().name
+    why, following = f"whatever runs on {name} is left alone", f"opsctl migrate {action} {run} -d {name}"
+    return not_begun(context.process, why=why, next=following)
 
 
 def receipt(context: Context, run: str) -> Receipt | None:
@@ -247,7 +257,7 @@ def again(context: Context, action: str, run: str, *, as_json: bool, more: tuple
     from opsctl.jobs import detached
     from opsctl.jobs.migration_runs import WORKING
 
-    with on_droplet(context) as session:
+    with _left_alone(context, action, run), on_droplet(context) as session:
         (now,) = _asked(session, run)
         if now.state in WORKING and action == "resume":
             detached.ask(session.host, ["migrate", "resume", now.run_id], session.droplet.name, cancel=context.cancel)

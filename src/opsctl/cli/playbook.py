@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
 def list_(
     ctx: typer.Context,
     runs: Annotated[bool, typer.Option("--runs", help="The runs that the droplet remembers, too.")] = False,
+    paths: Annotated[bool, typer.Option("--paths", help="The file of each, too.")] = False,
     as_json: JsonOption = False,
     stack: StackOption = None,
     droplets: DropletOption = None,
@@ -83,7 +84,7 @@ def list_(
         from opsctl.render.playbook import print_listing
 
         assert each.result is not None
-        print_listing(each.name, each.result, redact=context.redact)
+        print_listing(each.name, each.result, paths=paths, redact=context.redact)
 
     raise typer.Exit(finish("playbook.list", result, as_json=as_json, render=render, redact=context.redact))
 

@@ -71,6 +71,26 @@ def question(process: Process) -> Iterator[None]:
         process.asking = False
 
 
+def connecting(process: Process, to: str) -> None:
+    """Say to somebody at a terminal what the first seconds of silence are."""
+    if sys.stderr.isatty() and not process.as_json:
+        sys.stderr.write(f"connecting to {to} …\n")
+
+
+@contextmanager
+def not_begun(process: Process, *, why: str, next: str) -> Iterator[None]:  # noqa: A002 - the contract's own word
+    """While nothing is done yet but connecting and reading: an end there gets the command that goes on.
+
+    Raises Interrupted.
+    """
+    try:
+        yield
+    except Interrupted as error:
+        if error.info.next:  # whoever knew more has said it
+            raise
+        raise Interrupted(error.info.what, signum=error.exit_code - 128, why=why, next=next) from None
+
+
 @contextmanager
 def signals(process: Process) -> Iterator[None]:
     """The first signal asks everything to end cleanly; a second one ends it at once."""

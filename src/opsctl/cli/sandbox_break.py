@@ -117,7 +117,7 @@ def _list(as_json: bool) -> int:
 
 
 def _render_list(shown: DropletResult[Breakages]) -> None:
-    from opsctl.render.why import hanging
+    from opsctl.render.screen import hanging
 
     for each in shown.result.breakages if shown.result else ():
         typer.echo(f"{typer.style(f'{each.what:<13}', bold=True)} {hanging(each.help, 14)}")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.text import Text
 
 from opsctl.model.alerts import AlertCheck, AlertTest, Delivery
+from opsctl.render.screen import Screen
 
 
 def print_test(name: str, done: AlertTest) -> None:
     """Each way, and what came back."""
-    console = Console(highlight=False)
+    console = Screen()
     console.print(Text(name, "bold"))
     _deliveries(console, done.deliveries)
     for note in done.notes:
@@ -21,7 +21,7 @@ def print_test(name: str, done: AlertTest) -> None:
 
 def print_check(name: str, done: AlertCheck) -> None:
     """What is wrong, and what was told."""
-    console = Console(highlight=False)
+    console = Screen()
     if done.healthy:
         console.print(Text.assemble(("✓ ", "green"), (name, "bold"), "  all is well"))
     else:
@@ -29,7 +29,7 @@ def print_check(name: str, done: AlertCheck) -> None:
         for each in done.problems:
             console.print(Text(f"  {each.text}" + ("   (told when it lasts)" if done.tells and not each.told else "")))
             if each.next:
-                console.print(Text.assemble(("    next ", "dim"), (each.next.splitlines()[0], "bold")), soft_wrap=True)
+                console.whole(Text.assemble(("    next ", "dim"), (each.next.splitlines()[0], "bold")))
     if done.message:
         console.print(Text("  told:", "bold"))
         for line in done.message.splitlines():
@@ -39,7 +39,7 @@ def print_check(name: str, done: AlertCheck) -> None:
         console.print(Text(f"  {note}", "yellow"))
 
 
-def _deliveries(console: Console, sent: Sequence[Delivery]) -> None:
+def _deliveries(console: Screen, sent: Sequence[Delivery]) -> None:
     for each in sent:
         mark, style = ("✓", "green") if each.ok else ("✗", "red")
         word = "exit status" if each.way == "command" else "status"

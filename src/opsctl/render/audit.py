@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.console import Console
 from rich.text import Text
 
 from opsctl.model.audit import AuditReport, AuditRun
 from opsctl.model.units import show_duration
+from opsctl.render.screen import Screen
 
 _STYLES = {
     "done": "green",
@@ -23,12 +23,12 @@ _STEP_STYLES = {"changed": "green", "done": "green", "failed": "bold red", "unch
 
 def print_audit(droplet: str, report: AuditReport, *, one: bool, many: bool, redact: Callable[[str], str]) -> None:
     """Write the runs of one droplet to stdout: a line or two each, or with `one` everything about them."""
-    console = Console(highlight=False)
+    console = Screen()
     if many:
         console.print(Text(droplet, style="bold"))
     if not report.runs:
         older = f"no run since {_time(report.since)}; {report.before} older (without --since they are shown)"
-        console.print(Text(older if report.before else "nothing is in the audit", style="dim"), soft_wrap=True)
+        console.say(Text(older if report.before else "nothing is in the audit", style="dim"))
         return
     if one:
         for each in report.runs:
@@ -41,11 +41,11 @@ def print_audit(droplet: str, report: AuditReport, *, one: bool, many: bool, red
         _lines(console, each, redact)
 
 
-def _lines(console: Console, each: AuditRun, redact: Callable[[str], str]) -> None:
+def _lines(console: Screen, each: AuditRun, redact: Callable[[str], str]) -> None:
     head = Text.assemble((_time(each.at), "dim"), f"  {_outcome(each):<19} ")
     head.stylize(_STYLES[each.outcome], len(_time(each.at)) + 2, len(head))
     head.append(redact(each.command) or "an unknown command")
-    console.print(head, soft_wrap=True)
+    console.say(head)
     here = "written on this machine" if each.where == "here" else ""
     took = show_duration(each.seconds) if each.seconds is not None else ""
     under = f"a step of {each.under}" if each.under else ""
@@ -55,8 +55,8 @@ def _lines(console: Console, each: AuditRun, redact: Callable[[str], str]) -> No
         _more(console, redact(text))
 
 
-def _more(console: Console, text: str) -> None:
-    console.print(Text(f"{'':22}{text}", style="dim"), soft_wrap=True)
+def _more(console: Screen, text: str) -> None:
+    console.say(Text(f"{'':22}{text}", style="dim"))
 
 
 def _time(at: str) -> str:
@@ -77,7 +77,7 @@ def _said(each: AuditRun) -> str:
     return each.detail
 
 
-def _whole(console: Console, each: AuditRun, redact: Callable[[str], str]) -> None:
+def _whole(console: Screen, each: AuditRun, redact: Callable[[str], str]) -> None:
     facts = [
         ("run", each.run),
         ("command", redact(each.command)),
@@ -95,17 +95,16 @@ def _whole(console: Console, each: AuditRun, redact: Callable[[str], str]) -> No
     for name, value in facts:
         if value:
             style = _STYLES[each.outcome] if name == "outcome" else ""
-            console.print(Text.assemble((f"{name:<10}", "dim"), (value, style)), soft_wrap=True)
+            console.say(Text.assemble((f"{name:<10}", "dim"), (value, style)))
     console.print()
 
 
-def _steps(console: Console, report: AuditReport, redact: Callable[[str], str]) -> None:
+def _steps(console: Screen, report: AuditReport, redact: Callable[[str], str]) -> None:
     if not report.steps:
         console.print(Text("it wrote no journal", style="dim"))
         return
     for step in report.steps:
         style = _STEP_STYLES.get(step.ended, "yellow")
-        console.print(
-            Text.assemble((f"{step.ended:<11}", style), redact(step.title), (f"  {redact(step.detail)}", "dim")),
-            soft_wrap=True,
+        console.say(
+            Text.assemble((f"{step.ended:<11}", style), redact(step.title), (f"  {redact(step.detail)}", "dim"))
         )

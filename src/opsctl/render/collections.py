@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.text import Text
 
 from opsctl.model.collections import ClosedDay, CollectionsReport, Difference, Doing, LiveCollection
+from opsctl.render.screen import Screen
 
 _STATES = {
     "as declared": ("●", "green"),
@@ -24,14 +24,14 @@ _SIGNS = {
 
 def print_collections(report: CollectionsReport, *, applied: bool) -> None:
     """Write each collection, and under it what differs, to stdout."""
-    console = Console(highlight=False)
+    console = Screen()
     head = Text.assemble((f"Weaviate {report.version}", "bold"), f"  {report.server}", (f"  {report.file}", "dim"))
-    console.print(head, soft_wrap=True)
+    console.say(head)
     for each in report.collections:
-        console.print(_collection(each), soft_wrap=True)
+        console.say(_collection(each))
         for one in each.differences:
-            console.print(_difference(one), soft_wrap=True)
-    console.print(_verdict(report, applied=applied), soft_wrap=True)
+            console.say(_difference(one))
+    console.say(_verdict(report, applied=applied))
 
 
 def _collection(each: LiveCollection) -> Text:
@@ -81,7 +81,7 @@ def _verdict(report: CollectionsReport, *, applied: bool) -> Text:
 
 def print_closed(closed: ClosedDay) -> None:
     """Write what became of a day to stdout."""
-    console = Console(highlight=False)
+    console = Screen()
     day = f"{closed.tenant[:4]}-{closed.tenant[4:6]}-{closed.tenant[6:]}"
     said = {
         "closed": f"closed: its tenant is {closed.state}",
@@ -90,8 +90,8 @@ def print_closed(closed: ClosedDay) -> None:
     }[closed.outcome]
     line = Text.assemble((f"{closed.collection} {day}", "bold"), f"  {said}")
     line.append(f"  {_objects(closed.objects)}", style="dim")
-    console.print(line, soft_wrap=True)
+    console.say(line)
     if closed.summary and closed.characters:
-        console.print(Text(f"summary: {closed.summary}, {closed.characters:,} characters"), soft_wrap=True)
+        console.say(Text(f"summary: {closed.summary}, {closed.characters:,} characters"))
     for note in closed.notes:
-        console.print(Text(note, style="dim"), soft_wrap=True)
+        console.say(Text(note, style="dim"))

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Protocol
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from opsctl.model.units import show_duration, show_size
+from opsctl.render.screen import Screen
 
 _SIZES = ("memory", "reserve")
 _NOTHING = {
@@ -51,18 +51,18 @@ class Report(Protocol):
 
 def print_config(report: Report, *, droplet: str, several: bool) -> None:
     """Write the values to stdout, with the source of each."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen()
     if several:
-        console.print(Text(f"── {droplet} ──", "bold"))
-    console.print(Text.assemble(("stack file  ", "dim"), report.stack_file or "none"))
-    console.print(Text.assemble(("compose     ", "dim"), ", ".join(report.compose_files) or "not known"))
+        console.say(Text(f"── {droplet} ──", "bold"))
+    console.say(Text.assemble(("stack file  ", "dim"), report.stack_file or "none"))
+    console.say(Text.assemble(("compose     ", "dim"), ", ".join(report.compose_files) or "not known"))
     if not report.complete:
-        console.print(
+        console.say(
             Text("            the compose file was not read: x-opsctl and depends_on are missing here", "yellow")
         )
     for thing, values in groupby(report.values, key=_thing):
         console.print()
-        console.print(Text(thing, "bold"))
+        console.say(Text(thing, "bold"))
         console.print(_table(thing, list(values)))
 
 

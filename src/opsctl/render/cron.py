@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from opsctl.model.cron import CronChanged, CronListed, CronRun, CronState
 from opsctl.model.events import Outcome
+from opsctl.render.screen import Screen
 
 _MARKS = {"done": ("✓", "green"), "skipped": ("–", "yellow"), "failed": ("✗", "red"), "deadline": ("✗", "red")}
 
 
 def print_listed(name: str, found: CronListed) -> None:
     """The jobs of one droplet."""
-    console = Console(highlight=False)
+    console = Screen()
     by = {"systemd": "systemd timers", "cron": "/etc/cron.d"}.get(found.scheduler, "nothing there runs jobs")
     console.print(Text.assemble((name, "bold"), f"  {by}"))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -32,7 +32,7 @@ def print_listed(name: str, found: CronListed) -> None:
 
 def print_ran(name: str, ran: CronRun) -> None:
     """One run that was asked for."""
-    console = Console(highlight=False)
+    console = Screen()
     mark, style = _MARKS[ran.outcome]
     console.print(
         Text.assemble((f"{mark} ", style), (name, "bold"), f"  {ran.job}: {ran.outcome}, {ran.seconds:.1f} s")
@@ -43,7 +43,7 @@ def print_ran(name: str, ran: CronRun) -> None:
 
 def print_changed(name: str, changed: CronChanged) -> None:
     """What was put there or taken away."""
-    console = Console(highlight=False)
+    console = Screen()
     steps = changed.plan["steps"]
     if not steps:
         console.print(Text.assemble((name, "bold"), "  nothing to do: it is so already"))

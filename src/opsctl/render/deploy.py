@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from opsctl.model.deploy import Deployed, Release, Releases, StagedFile
 from opsctl.render.run import print_changed
+from opsctl.render.screen import Screen
 
 _STYLES = {"recreate": "yellow", "create": "green", "restart": "yellow", "remove": "red", "orphan": "red"}
 
 
 def print_deployed(name: str, deployed: Deployed, *, redact: Callable[[str], str], many: bool = False) -> None:
     """Write what changes and what was done to stdout."""
-    console = Console(highlight=False)
+    console = Screen()
     if many:
         console.print(Text(name, style="bold"))
-    console.print(Text.assemble(("from ", "dim"), redact(deployed.source)), soft_wrap=True)
+    console.say(Text.assemble(("from ", "dim"), redact(deployed.source)))
     for file in deployed.files:
-        console.print(_file(file), soft_wrap=True)
+        console.say(_file(file))
     for each in deployed.services:
         head = Text.assemble((f"  {each.service}", "bold"), "  ", (each.action, _STYLES.get(each.action, "")))
-        console.print(head.append(f"  {each.why}" if each.why else "", style="dim"), soft_wrap=True)
+        console.say(head.append(f"  {each.why}" if each.why else "", style="dim"))
         for line in each.changes:
-            console.print(Text(f"    {redact(line)}"), soft_wrap=True)
+            console.say(Text(f"    {redact(line)}"))
     if deployed.files or deployed.services:
         console.print()
     print_changed(name, deployed.changed, redact=redact)
@@ -53,7 +53,7 @@ def _file(file: StagedFile) -> Text:
 
 def print_releases(name: str, found: Releases, *, redact: Callable[[str], str], many: bool = False) -> None:
     """Write the releases to stdout, the newest first."""
-    console = Console(highlight=False)
+    console = Screen()
     if many:
         console.print(Text(name, style="bold"))
     if not found.releases:

@@ -6,25 +6,25 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from opsctl.model.examination import Check
+from opsctl.render.screen import Screen
 
 _SIGNS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "bold red"), "unknown": ("?", "dim")}
 
 
 def print_examination(droplet: str, checks: Sequence[Check]) -> None:
     """Write one droplet's checks, and how many of which kind there are."""
-    console = Console(highlight=False)
+    console = Screen()
     console.print(Text(droplet, style="bold"))
     for area, group in groupby(checks, key=lambda check: check.area):
         console.print(Text(f"\n{area}", style="bold"))
         console.print(Padding(_table(list(group)), (0, 0, 0, 2)))
     console.print()
-    console.print(_summary(checks), soft_wrap=True)
+    console.say(_summary(checks))
 
 
 def _table(checks: Sequence[Check]) -> Table:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from opsctl.model.cloud import CloudDroplet
 from opsctl.model.droplet import Advice, Listed, Offered, Shown, SizeAdvice
 from opsctl.model.units import show_size
+from opsctl.render.screen import Screen
 
 _STATES = {"active": "green", "off": "bold red", "new": "yellow", "archive": "dim"}
 
@@ -35,7 +35,7 @@ def money(price: float) -> str:
 
 def print_list(every: Sequence[Listed]) -> None:
     """Write one line a droplet."""
-    console = Console(highlight=False)
+    console = Screen()
     if not every:
         console.print("the account has no droplets")
         return
@@ -63,9 +63,9 @@ def _state(droplet: CloudDroplet) -> Text:
 
 def print_shown(name: str, shown: Shown) -> None:
     """Write everything about one droplet."""
-    console = Console(highlight=False)
+    console = Screen()
     it = shown.droplet
-    console.print(Text.assemble((name, "bold"), f"  {it.name}, number {it.id}  ", _state(it)), soft_wrap=True)
+    console.say(Text.assemble((name, "bold"), f"  {it.name}, number {it.id}  ", _state(it)))
     facts = table("", "")
     facts.show_header = False
     facts.add_row("size", f"{it.size}: {ram(it.memory)}, {it.vcpus} vCPU, disk {show_size(it.disk)}")
@@ -81,7 +81,7 @@ def print_shown(name: str, shown: Shown) -> None:
     _actions(console, shown)
 
 
-def _snapshots(console: Console, shown: Shown) -> None:
+def _snapshots(console: Screen, shown: Shown) -> None:
     count = len(shown.snapshots)
     cost = f", about {money(shown.snapshots_price)}" if count else ""
     console.print(Text(f"\n{count or 'no'} snapshot{'s' * (count != 1)}{cost}", style="bold"))
@@ -99,7 +99,7 @@ def _when(stamp: str) -> str:
     return stamp[:16].replace("T", " ")
 
 
-def _actions(console: Console, shown: Shown) -> None:
+def _actions(console: Screen, shown: Shown) -> None:
     if not shown.actions:
         return
     console.print(Text("\nlast actions", style="bold"))
@@ -114,7 +114,7 @@ def _actions(console: Console, shown: Shown) -> None:
 
 def print_sizes(name: str, offered: Offered) -> None:
     """Write the sizes, with what each costs more."""
-    console = Console(highlight=False)
+    console = Screen()
     it = offered.droplet
     console.print(Text.assemble((name, "bold"), f"  {it.size} in {it.region}, {money(it.price)}"))
     made = table("size", ">memory", ">vCPU", ">disk", ">$/month", ">difference", "kind")
@@ -137,18 +137,17 @@ def print_sizes(name: str, offered: Offered) -> None:
 
 def print_advice(name: str, advice: SizeAdvice) -> None:
     """Write each rule and what follows."""
-    console = Console(highlight=False)
-    console.soft_wrap = not console.is_terminal
-    console.print(Text.assemble((name, "bold"), f"  {advice.size}, {money(advice.price)}"))
+    console = Screen()
+    console.say(Text.assemble((name, "bold"), f"  {advice.size}, {money(advice.price)}"))
     for rule in advice.rules:
         _rule(console, rule)
-    console.print(Text(f"\n{advice.verdict}", style="bold"))
+    console.say(Text(f"\n{advice.verdict}", style="bold"))
     if advice.command:
-        console.print(Text(f"  {advice.command}"), soft_wrap=True)
+        console.whole(Text(f"  {advice.command}"))
 
 
-def _rule(console: Console, rule: Advice) -> None:
+def _rule(console: Screen, rule: Advice) -> None:
     word, style = {True: ("yes", "bold yellow"), False: ("no", "green"), None: ("not known", "dim")}[rule.speaks]
-    console.print(Text.assemble("  ", f"{rule.rule}? ", (word, style), (f": {rule.text}", "dim")))
+    console.say(Text.assemble("  ", f"{rule.rule}? ", (word, style), (f": {rule.text}", "dim")))
     if rule.missing:
-        console.print(Text(f"      {rule.missing}", style="dim"))
+        console.say(Text(f"      {rule.missing}", style="dim"))

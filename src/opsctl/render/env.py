@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.text import Text
 
 from opsctl.model.deploy import EnvChanged, EnvDiff, EnvFile
+from opsctl.render.screen import Screen
 
 
 def print_env_diff(name: str, found: EnvDiff, *, many: bool = False) -> None:
     """Write what differs to stdout; names only."""
-    console = Console(highlight=False)
+    console = Screen()
     if many:
         console.print(Text(name, style="bold"))
     since = f"since release {found.since}" if found.since[:1].isdigit() else f"against {found.since}"
     if not found.since:
         since = "no release is kept yet to compare with"
-    console.print(Text(since, style="dim"), soft_wrap=True)
+    console.say(Text(since, style="dim"))
     for each in found.files:
-        console.print(_file(each), soft_wrap=True)
+        console.say(_file(each))
     if found.recreate:
         text = f"{', '.join(found.recreate)}: the container differs from the files; opsctl deploy recreates it"
-        console.print(Text(text, style="yellow"), soft_wrap=True)
+        console.say(Text(text, style="yellow"))
 
 
 def _file(each: EnvFile) -> Text:
@@ -37,13 +37,13 @@ def _file(each: EnvFile) -> Text:
 
 def print_env_changed(name: str, changed: EnvChanged, *, many: bool = False) -> None:
     """Write what became of a variable to stdout."""
-    console = Console(highlight=False)
+    console = Screen()
     head = f"{name}: " if many else ""
     would = "would be " if changed.dry_run and changed.outcome != "unchanged" else ""
-    console.print(Text(f"{head}{changed.name} {would}{changed.outcome} in {changed.file}"), soft_wrap=True)
+    console.say(Text(f"{head}{changed.name} {would}{changed.outcome} in {changed.file}"))
     for state, names in (("running", changed.running), ("not running", changed.stopped)):
         if names:
-            console.print(Text(f"used by, {state}: {', '.join(names)}", style="dim"), soft_wrap=True)
+            console.say(Text(f"used by, {state}: {', '.join(names)}", style="dim"))
     if changed.recreate:
         text = f"{', '.join(changed.recreate)} takes it only when recreated: opsctl deploy"
-        console.print(Text(text, style="yellow"), soft_wrap=True)
+        console.say(Text(text, style="yellow"))

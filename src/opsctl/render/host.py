@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.console import Console
 from rich.text import Text
 
 from opsctl.model.events import Outcome
 from opsctl.model.host import HostChanged, HostStatus
 from opsctl.model.units import show_duration, show_size
+from opsctl.render.screen import Screen
 
 _STYLES = {Outcome.CHANGED: "green", Outcome.UNCHANGED: "dim", Outcome.FAILED: "bold red", Outcome.SKIPPED: "yellow"}
 
 
 def print_host(droplet: str, status: HostStatus, *, redact: Callable[[str], str]) -> None:
     """Write what there is of opsctl on one droplet to stdout."""
-    console = Console(highlight=False)
+    console = Screen()
     good = bool(status.there) and not status.problems
     mark = ("● ", "green") if good else ("● ", "yellow") if status.installed else ("○ ", "dim")
     told = f"opsctl {status.there}" if status.there else "opsctl does not answer" if status.installed else "no opsctl"
-    console.print(Text.assemble(mark, (droplet, "bold"), f"  {told} there, {status.here} here"), soft_wrap=True)
+    console.say(Text.assemble(mark, (droplet, "bold"), f"  {told} there, {status.here} here"))
     for name, value in _facts(status):
-        console.print(Text.assemble((f"  {name:<9}", "dim"), redact(value)), soft_wrap=True)
+        console.say(Text.assemble((f"  {name:<9}", "dim"), redact(value)))
     for problem in status.problems:
-        console.print(Text(f"  {redact(problem)}", style="yellow"), soft_wrap=True)
+        console.say(Text(f"  {redact(problem)}", style="yellow"))
     if status.next:
-        console.print(Text.assemble(("  next     ", "dim"), (status.next, "bold")), soft_wrap=True)
+        console.whole(Text.assemble(("  next     ", "dim"), (status.next, "bold")))
 
 
 def _facts(status: HostStatus) -> list[tuple[str, str]]:
@@ -53,40 +53,39 @@ def _measure(status: HostStatus) -> str:
 
 def print_host_changed(droplet: str, changed: HostChanged, *, redact: Callable[[str], str], many: bool = False) -> None:
     """Write what was put there or removed, or would be, to stdout."""
-    console = Console(highlight=False)
-    console.soft_wrap = not console.is_terminal  # on a terminal words wrap; what reads it gets whole lines
+    console = Screen()
     if many:
-        console.print(Text(droplet, style="bold"))
+        console.say(Text(droplet, style="bold"))
     steps = changed.plan["steps"]
     if changed.run is not None:
         for step in changed.run.steps:
             took = show_duration(step.seconds) if step.seconds >= 0.05 else ""
             word = Text(f"{step.outcome.value:<10}", style=_STYLES[step.outcome])
-            console.print(Text.assemble(word, redact(step.title), (f"  {took}", "dim")))
+            console.say(Text.assemble(word, redact(step.title), (f"  {took}", "dim")))
     else:
         for step in steps:
-            console.print(Text(redact(step["title"])))
+            console.say(Text(redact(step["title"])))
     removing = changed.plan["command"] == "host remove"
     if removing and (changed.dry_run or not steps):
         _listed(console, changed)
     for note in changed.notes:
-        console.print(Text(f"note: {redact(note)}", style="yellow"))
+        console.say(Text(f"note: {redact(note)}", style="yellow"))
     if changed.dry_run:
         text = f"plan {changed.plan['id']}: nothing was changed (dry run)" if steps else "nothing to do"
-        console.print(Text(text, style="bold"))
+        console.say(Text(text, style="bold"))
     elif not steps:
-        console.print(Text("nothing to do" if removing else f"unchanged: {changed.app} is there", style="bold"))
+        console.say(Text("nothing to do" if removing else f"unchanged: {changed.app} is there", style="bold"))
 
 
-def _listed(console: Console, changed: HostChanged) -> None:
+def _listed(console: Screen, changed: HostChanged) -> None:
     for each in changed.files:
-        console.print(Text(f"  file  {each.path}  ({each.mode}, {show_size(each.size)})"))
+        console.say(Text(f"  file  {each.path}  ({each.mode}, {show_size(each.size)})"))
     for unit in changed.units:
-        console.print(Text(f"  unit  {unit}"))
+        console.say(Text(f"  unit  {unit}"))
     for folder in (each for step in changed.plan["steps"] for each in step["action"].get("folders", ())):
-        console.print(Text(f"  all of {folder}"))
+        console.say(Text(f"  all of {folder}"))
     if changed.kept:
-        console.print(
+        console.say(
             Text(
                 f"  stays, for it says who did what, or came without an installation: {', '.join(changed.kept)}",
                 style="dim",

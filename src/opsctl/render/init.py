@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from opsctl.model.units import show_size
+from opsctl.render.screen import Screen
 
 
 class Service(Protocol):
@@ -50,20 +50,20 @@ def print_found(found: Draft, *, path: str, text: str, written: bool, hint: Sequ
     if not written:
         sys.stdout.write(text)
         sys.stdout.flush()
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text.assemble(("project  ", "dim"), found.project))
-    console.print(Text.assemble(("compose  ", "dim"), ", ".join(found.compose_files)))
+    console = Screen(stderr=True)
+    console.say(Text.assemble(("project  ", "dim"), found.project))
+    console.say(Text.assemble(("compose  ", "dim"), ", ".join(found.compose_files)))
     memory = f"{show_size(found.total)}, {show_size(found.available)} of it available"
-    console.print(Text.assemble(("memory   ", "dim"), memory))
+    console.say(Text.assemble(("memory   ", "dim"), memory))
     if written:
         console.print(_table(found.services))
     for line in hint if written else ():
-        console.print(Text(line, "yellow"))
+        console.say(Text(line, "yellow"))
     if found.outside:
-        console.print(Text(f"Not of this project, and never touched: {', '.join(found.outside)}", "dim"))
-    console.print(Text.assemble(("✓ ", "green"), f"wrote {path}") if written else Text("nothing was written", "dim"))
+        console.say(Text(f"Not of this project, and never touched: {', '.join(found.outside)}", "dim"))
+    console.say(Text.assemble(("✓ ", "green"), f"wrote {path}") if written else Text("nothing was written", "dim"))
     for number, command in enumerate(then):
-        console.print(Text.assemble(("  next " if number == 0 else "       ", "dim"), (command, "bold")))
+        console.whole(Text.assemble(("  next " if number == 0 else "       ", "dim"), (command, "bold")))
 
 
 def _table(services: Sequence[Service]) -> Table:

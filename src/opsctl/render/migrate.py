@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +11,7 @@ from opsctl.model.migrate import Receipt
 from opsctl.model.migrate_run import Preview
 from opsctl.model.migrate_shown import Migrated
 from opsctl.model.units import show_duration, show_size
+from opsctl.render.screen import Screen
 
 _STYLES = {
     "complete": "bold green",
@@ -26,20 +26,18 @@ _MOST = 8  # groups or examples shown
 
 def print_migrated(done: Migrated, *, redact: Callable[[str], str]) -> None:
     """Write the dry run's findings or the receipt to stdout."""
-    console = Console(highlight=False)
+    console = Screen()
     if done.preview is not None:
         _print(console, preview_lines(done.preview), redact)
     if done.receipt is not None:
         print_receipt(done.receipt, redact=redact)
-    if done.next:
-        first, *more = done.next
-        _print(console, [Text.assemble(("next", "dim"), f"  {first}")], redact)
-        _print(console, [Text(f"      {each}") for each in more], redact)
+    for number, each in enumerate(done.next):
+        console.whole(Text.assemble(("      " if number else "next  ", "dim"), redact(each)))
 
 
 def print_receipt(receipt: Receipt, *, redact: Callable[[str], str]) -> None:
     """Write what a run proved to stdout."""
-    _print(Console(highlight=False), receipt_lines(receipt), redact)
+    _print(Screen(), receipt_lines(receipt), redact)
 
 
 def receipt_lines(receipt: Receipt) -> Iterator[Text | Table]:
@@ -160,10 +158,10 @@ def _fact(name: str, value: str) -> Text:
     return Text.assemble(*_head(name), value)
 
 
-def _print(console: Console, lines: Iterator[Text | Table] | list[Text], redact: Callable[[str], str]) -> None:
+def _print(console: Screen, lines: Iterator[Text | Table] | list[Text], redact: Callable[[str], str]) -> None:
     for line in lines:
         if isinstance(line, Text):
             masked = redact(line.plain)
-            console.print(line if masked == line.plain else Text(masked), soft_wrap=True)
+            console.say(line if masked == line.plain else Text(masked))
         else:
             console.print(line)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
@@ -17,6 +17,7 @@ from rich.text import Text
 
 from opsctl.model.events import Event, Note, Outcome, PhaseStarted, StepEnded, StepStarted, StepWaiting
 from opsctl.model.units import show_duration, show_size
+from opsctl.render.screen import Screen
 
 MARKS = {
     Outcome.CHANGED: ("✓", "green"),
@@ -129,8 +130,8 @@ class Moving:
         self._lock = threading.Lock()
         self._open: dict[tuple[str, str], tuple[StepStarted, float, str]] = {}
         self._spinner = Spinner("dots", style="cyan")
-        console = Console(stderr=True, highlight=False)
-        self._live = Live(console=console, refresh_per_second=10, transient=True, get_renderable=self._now)
+        self._screen = Screen(stderr=True)
+        self._live = Live(console=self._screen, refresh_per_second=10, transient=True, get_renderable=self._now)
 
     def emit(self, event: Event) -> None:
         """As Reporter.emit."""
@@ -141,7 +142,7 @@ class Moving:
                 self._live.start()
         text = line_of(event, many=self._many)
         if text is not None:
-            self._live.console.print(text, soft_wrap=True)
+            self._screen.say(text)
 
     def _follow(self, event: Event) -> None:
         if isinstance(event, StepStarted) and event.step.partition(":")[0] not in ("keep", *_QUIET):

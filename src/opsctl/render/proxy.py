@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from opsctl.model.proxy import ProxyResult, Route
+from opsctl.render.screen import Screen
 
 
 def print_proxy(droplet: str, found: ProxyResult, *, many: bool) -> None:
     """What it lets through, what went, what came back."""
-    console = Console()
+    console = Screen()
     if many:
         console.print(Text(droplet, "bold"))
     table = Table(box=None, pad_edge=False)
@@ -31,9 +31,7 @@ def print_proxy(droplet: str, found: ProxyResult, *, many: bool) -> None:
     elif not found.dry_run and found.plan is not None:
         console.print("\nunchanged")
     if found.kept:
-        console.print(
-            f"the first configuration is kept: {found.kept}   (opsctl proxy routes --restore)", soft_wrap=True
-        )
+        console.say(f"the first configuration is kept: {found.kept}   (opsctl proxy routes --restore)")
 
 
 def _row(table: Table, mark: str, style: str, route: Route, note: str) -> None:

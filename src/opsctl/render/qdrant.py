@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
-from rich.console import Console
 from rich.text import Text
+
+from opsctl.render.screen import Screen
 
 
 def print_step(text: str) -> None:
     """One line to stderr."""
-    Console(file=sys.stderr, highlight=False).print(Text(text, style="dim"), soft_wrap=True)
+    Screen(stderr=True).say(Text(text, style="dim"))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from opsctl.model.events import Outcome
 from opsctl.model.recovery import Climb, Criterion, Recovery
 from opsctl.model.units import show_duration
-from opsctl.render.why import screen_width, wrapped
+from opsctl.render.screen import Screen, screen_width
 
 _MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("?", "yellow")}
 _OUTCOMES = {
@@ -25,21 +24,21 @@ _OUTCOMES = {
 
 def print_recovery(found: Recovery, *, redact: Callable[[str], str]) -> None:
     """Write the report to stdout: what was wrong, what was done, what holds now."""
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(_head(found))
+    console = Screen()
+    console.say(_head(found))
     width = screen_width(console)
     for line in wrong(found):
-        console.print(Text(f"  {wrapped(redact(line), width, 2, 4)}"))
+        console.say(Text(f"  {redact(line)}"))
     if found.climbs:
-        console.print(Text("\nwould do, until it helps" if found.dry_run else "\ndone", style="bold"))
+        console.say(Text("\nwould do, until it helps" if found.dry_run else "\ndone", style="bold"))
         for climb in found.climbs:
-            console.print(_climb(climb, redact))
+            console.say(_climb(climb, redact))
     if found.criteria:
-        console.print(Text("\ncriteria" + (" (now)" if found.dry_run else ""), style="bold"))
+        console.say(Text("\ncriteria" + (" (now)" if found.dry_run else ""), style="bold"))
         console.print(_criteria(found.criteria, redact, width))
     _services(console, found, redact)
     for line in found.advice[1:] if not found.recovered else found.advice:
-        console.print(Text.assemble(("next  ", "dim"), redact(line)))
+        console.whole(Text.assemble(("next  ", "dim"), redact(line)))
 
 
 def _head(found: Recovery) -> Text:
@@ -96,9 +95,9 @@ def _criteria(criteria: tuple[Criterion, ...], redact: Callable[[str], str], wid
     return table
 
 
-def _services(console: Console, found: Recovery, redact: Callable[[str], str]) -> None:
+def _services(console: Screen, found: Recovery, redact: Callable[[str], str]) -> None:
     if found.back:
-        console.print(Text.assemble(("\nup        ", "dim"), ", ".join(found.back)))
+        console.say(Text.assemble(("\nup        ", "dim"), ", ".join(found.back)))
     alike: dict[tuple[str, str], list[str]] = {}
     for each in found.missing:
         way = each.next if each.service not in each.next.split() else ""
@@ -106,4 +105,4 @@ def _services(console: Console, found: Recovery, redact: Callable[[str], str]) -
     for number, ((why, way), names) in enumerate(alike.items()):
         head = "not up    " if number == 0 else "          "
         shown = way or next(each.next for each in found.missing if each.service == names[0])
-        console.print(Text.assemble((head, "dim"), f"{', '.join(names)}: {redact(why)}", (f"   {shown}", "dim")))
+        console.say(Text.assemble((head, "dim"), f"{', '.join(names)}: {redact(why)}", (f"   {shown}", "dim")))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +12,7 @@ from opsctl.model.events import Outcome
 from opsctl.model.operate import Diagnosis
 from opsctl.model.run import Changed, ServiceReport, StepResult
 from opsctl.model.units import show_duration, show_size
+from opsctl.render.screen import Screen
 
 _WORDS = {
     Outcome.CHANGED: ("changed", "green"),
@@ -25,17 +25,17 @@ _OOM = {"limit": "yes, by its own limit", "host": "yes, the host ran out", "unkn
 
 def print_changed(droplet: str, changed: Changed, *, redact: Callable[[str], str], many: bool = False) -> None:
     """Write the summary of one droplet to stdout, and what is known about failures to stderr, redacted."""
-    console = Console(highlight=False)
+    console = Screen()
     if many:
-        console.print(Text(droplet, style="bold"))
+        console.say(Text(droplet, style="bold"))
     if changed.dry_run:
         _plan(console, changed)
     elif changed.run is not None:
         console.print(_services(changed, redact))
-        console.print(_foot(changed), soft_wrap=True)
+        console.say(_foot(changed))
         _failures(changed.run.steps, redact)
     for note in changed.notes:
-        console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+        console.say(Text(f"note: {note}", style="yellow"))
 
 
 def _services(changed: Changed, redact: Callable[[str], str]) -> Table:
@@ -70,38 +70,38 @@ def _foot(changed: Changed) -> Text:
     return Text("\n" + " · ".join(parts))
 
 
-def _plan(console: Console, changed: Changed) -> None:
+def _plan(console: Screen, changed: Changed) -> None:
     steps = changed.plan["steps"]
     doing = [step for step in steps if step["action"]["kind"] != "keep"]
     kept = [step["service"] for step in steps if step["action"]["kind"] == "keep"]
     if doing:
         now = f"{show_size(changed.memory_available)} of {show_size(changed.memory_total)} memory available now"
-        console.print(Text(now, style="dim"), soft_wrap=True)
+        console.say(Text(now, style="dim"))
     _steps(console, doing, _rooms(doing, changed.memory_available))
     if kept:
-        console.print(Text(f"unchanged: {', '.join(kept)}", style="dim"), soft_wrap=True)
+        console.say(Text(f"unchanged: {', '.join(kept)}", style="dim"))
     text = "nothing to do" if not doing else f"plan {changed.plan['id']}: nothing was changed (dry run)"
-    console.print(Text(text, style="bold"))
+    console.say(Text(text, style="bold"))
 
 
-def _steps(console: Console, doing: list[dict[str, Any]], rooms: dict[int, str]) -> None:
+def _steps(console: Screen, doing: list[dict[str, Any]], rooms: dict[int, str]) -> None:
     """By phase; what is created has a heading of its own, because it is created for several of them."""
     made = [step for step in doing if step["action"]["kind"] == "create"]
     if made:
-        console.print(Text("containers", style="bold"))
+        console.say(Text("containers", style="bold"))
     for step in made:
         when = "   (while what starts first comes up)" if step["action"]["after"] else ""
-        console.print(Text(f"  {step['title']}{when}"), soft_wrap=True)
+        console.say(Text(f"  {step['title']}{when}"))
     phase, behind = 0, False
     for step in (each for each in doing if each not in made):
         if step["phase"] and step["phase"] < phase and not behind:
             behind = True  # what a deploy makes anew and leaves stopped comes after all phases
-            console.print(Text("afterwards", style="bold"))
+            console.say(Text("afterwards", style="bold"))
         elif step["phase"] > phase:
             phase = step["phase"]
             room = (f"  {rooms[phase]}", "dim") if phase in rooms else ""
-            console.print(Text.assemble((f"phase {phase}", "bold"), room), soft_wrap=True)
-        console.print(Text(f"  {step['title']}{_memory(step['action'])}"), soft_wrap=True)
+            console.say(Text.assemble((f"phase {phase}", "bold"), room))
+        console.say(Text(f"  {step['title']}{_memory(step['action'])}"))
 
 
 def _rooms(doing: list[dict[str, Any]], available: int) -> dict[int, str]:
@@ -142,12 +142,12 @@ def _memory(action: dict[str, Any]) -> str:
 
 
 def _failures(steps: tuple[StepResult, ...], redact: Callable[[str], str]) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Screen(stderr=True)
     for step in steps:
         if step.diagnosis is not None:
             console.print()
             for line in diagnosis_lines(step.diagnosis, redact):
-                console.print(line)
+                console.say(line)
 
 
 def diagnosis_lines(found: Diagnosis, redact: Callable[[str], str]) -> list[Text]:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from opsctl.model.search import Answer, Hit, SearchReport
+from opsctl.render.screen import Screen
 
 _SNIPPET = 300  # characters
 
 
 def print_search(report: SearchReport) -> None:
     """Write who answered and the items to stdout."""
-    console = Console(highlight=False)
-    console.print(_head(report), soft_wrap=True)
+    console = Screen()
+    console.say(_head(report))
     for note in (*report.answer.notes, *report.notes):
-        console.print(Text(note, style="yellow"), soft_wrap=True)
+        console.say(Text(note, style="yellow"))
     if not report.answer.hits:
-        console.print(Text(_nothing(report.answer)), soft_wrap=True)
+        console.say(Text(_nothing(report.answer)))
         return
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for _ in range(3):
@@ -34,7 +34,7 @@ def print_search(report: SearchReport) -> None:
 def warn(report: SearchReport, redact: Callable[[str], str]) -> None:
     """Say on stderr that the first store did not answer."""
     text = f"{redact(report.failed)}; the fallback answers"
-    Console(stderr=True, highlight=False).print(Text(text, style="yellow"), soft_wrap=True)
+    Screen(stderr=True).say(Text(text, style="yellow"))
 
 
 def _head(report: SearchReport) -> Text:

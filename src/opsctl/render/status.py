@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from opsctl.model.status import OtherContainer, ServiceStatus, Status
 from opsctl.model.units import show_duration, show_size
+from opsctl.render.screen import Screen
 
 _STYLES = {"ok": ("●", "green"), "starting": ("◐", "yellow"), "idle": ("○", "dim"), "bad": ("✗", "bold red")}
 _WIDE = 120  # columns from which images are shown
@@ -17,7 +17,7 @@ _WIDE = 120  # columns from which images are shown
 
 def print_status(droplet: str, status: Status) -> None:
     """Write one droplet's status: a line about the host, services by phase, strangers, what is wrong."""
-    console = Console(highlight=False)
+    console = Screen()
     console.print(_head(droplet, status))
     if status.services:
         console.print()
@@ -29,7 +29,7 @@ def print_status(droplet: str, status: Status) -> None:
         console.print(_others(status.others))
     console.print()
     for line in verdict(status):
-        console.print(line, soft_wrap=True)
+        (console.whole if line.plain.startswith("  next") else console.say)(line)
 
 
 def _head(droplet: str, status: Status) -> Text:

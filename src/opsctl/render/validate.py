@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from opsctl.model.probing import Validation
+from opsctl.render.screen import Screen
 
 
 def print_validation(droplet: str, found: Validation, *, many: bool) -> None:
@@ -15,7 +15,7 @@ def print_validation(droplet: str, found: Validation, *, many: bool) -> None:
     for each in found.probes:
         mark = Text("✓", "green") if each.passed else Text("✗", "red")
         table.add_row(mark, Text(each.name, "bold"), each.kind, Text(each.said))
-    console = Console()
+    console = Screen()
     if many:
         console.print(Text(droplet, "bold"))
     console.print(table)
