@@ -70,9 +70,10 @@ def recover(
     Restart what failed; stop all but the fallback set; reboot over SSH;
     reboot, then power-cycle through the provider. Each step is proved before
     the next is tried: SSH, every service of the fallback set, no OOM kill,
-    memory above the reserve. Asks before a reboot and before a power-cycle;
-    --yes with --up-to answers yes up to there. Without a terminal and without
-    --yes it goes no further than the fallback set.
+    memory above the reserve. Asks before it restarts a running engine, before
+    a reboot and before a power-cycle; --yes with --up-to answers yes up to
+    there. Without a terminal and without --yes it goes no further than the
+    fallback set.
     """
     context = Context(ctx, stack=stack, droplets=droplets, yes=yes, verbose=verbose, wait=wait)
     if yes and up_to is None:
