@@ -53,6 +53,13 @@ def test_the_value_of_before_is_kept_and_status_knows_the_release_that_is_not_fi
     line = said.index(f"✗ release {newest['id']} is not finished: app does not run")
     assert "opsctl deploy --resume" in said[line + 1] and "opsctl rollback" in said[line + 2]
     assert "docker compose" not in after.stdout
+    # While somebody has the lease, it is being brought in: nothing to go on with, or back from.
+    running.droplet.sh("setsid -f flock -o /var/lib/opsctl/lease/stack.lock sleep 120 >/dev/null 2>&1 </dev/null")
+    try:
+        busy = running.opsctl("status").stdout
+    finally:
+        running.droplet.sh("pkill -x flock")
+    assert f"! release {newest['id']} is being brought in right now" in busy and "--resume" not in busy, busy
     # As it says: with the value mended, the same deploy goes on.
     port(running, "7001")
     resumed = running.opsctl("deploy", "--resume")
