@@ -121,6 +121,7 @@ def test_copy_then_finish_then_rollback(place: Place) -> None:
     receipt = finished["droplets"][0]["result"]["receipt"]
     assert (receipt["outcome"], receipt["counts"]["removed"], receipt["counts"]["changed"]) == ("finished", 19, 1)
     assert place.source == {"k7": "another by now"}
+    assert "nothing was left to delete" not in finished["droplets"][0]["result"]["receipt"]["notes"]
 
     assert place.opsctl("migrate", "rollback", "last", "--yes").returncode == 0
     assert place.source == {**before, "k7": "another by now"}
@@ -136,6 +137,9 @@ def test_delete_asks_and_does_both(place: Place) -> None:
     assert len(place.source) == 5
     assert place.opsctl(*WORDS, "--delete", "--yes").returncode == 0
     assert (place.source, place.sink) == ({}, wanted)
+    again = place.opsctl("migrate", "finish", "last", "--yes")
+    assert again.returncode == 0
+    assert "nothing was left to delete" in again.stdout
 
 
 def test_what_is_refused_is_partly_done_and_can_be_tried_again(place: Place) -> None:

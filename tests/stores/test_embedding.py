@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -115,3 +116,18 @@ def test_a_container_s_limit_counts(tmp_path: Path, files: dict[str, str], line:
     (tmp_path / "own").write_text(line + "\n")
     everything = usable_cpus(tmp_path / "none", tmp_path / "own")
     assert usable_cpus(tmp_path / "fs", tmp_path / "own") == (cores or everything)
+
+
+def test_without_a_network_the_reason_is_told_and_nothing_is_logged(tmp_path: Path) -> None:
+    program = (
+        "from opsctl.model.errors import OpsError\n"
+        "from opsctl.stores.embedding import downloaded\n"
+        "try:\n    downloaded()\nexcept OpsError as error:\n    print(error.info.code, error.info.why)\n"
+    )
+    environment = {**os.environ, "FASTEMBED_CACHE_PATH": str(tmp_path), "HTTPS_PROXY": "http://127.0.0.1:1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=120, check=True
+    )
+    assert done.stdout.startswith("no-model Could not download model")
+    assert "Falling back" not in done.stdout
+    assert "ERROR" not in done.stderr

@@ -21,6 +21,7 @@ from opsctl.cli.process import question as asked
 from opsctl.jobs.fleet import run_fleet
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import UsageError
+from opsctl.model.following import about
 from opsctl.model.result import CommandResult, DropletResult
 from opsctl.model.secret import Secret
 from opsctl.model.stack import Droplet, Stack
@@ -266,7 +267,19 @@ class Context:
             with self.session(droplet) as session:
                 return job(session)
 
-        return run_fleet(self.droplets(reading=reading), one)
+        result = run_fleet(self.droplets(reading=reading), one)
+        return CommandResult(
+            tuple(
+                replace(each, error=replace(each.error, next=self.about(each.error.next, each.name)))
+                if each.error is not None
+                else each
+                for each in result.droplets
+            )
+        )
+
+    def about(self, following: str, droplet: str) -> str:
+        """A `next`, with the droplet in it where the command would not know which one is meant."""
+        return following if len(self.stack.droplets) == 1 and self.stack.path else about(following, droplet)
 
     def one(self) -> Droplet:
         """The one droplet of a command that can only talk to one. Raises UsageError."""

@@ -54,6 +54,13 @@ def volumes_to_host(
             why="it removes the volume of a move that is over",
             next=f"opsctl migrate volumes-to-host {volume} --finish",
         )
+    if not (finish or to or back):
+        folder = f"--to /opt/stack/data/{volume}"
+        raise UsageError(
+            "--to is missing: into which folder of the droplet?",
+            why="it wants a whole path of at least two parts; --back moves the data into the volume again",
+            next=f"{context.command_line} {folder}",
+        )
     many = len(context.droplets(reading=dry_run)) > 1
 
     def job(call: Call) -> DropletResult[VolumeMoved]:

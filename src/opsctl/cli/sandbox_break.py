@@ -76,9 +76,11 @@ def register(app: typer.Typer, chosen: Callable[[str | None], str], progress: Ca
         if what is None:
             raise UsageError("break what?", why=", ".join(FAULTS), next="opsctl sandbox break --list")
         options = Options(service, victim, _seconds("--delay", delay), _seconds("--by", by), lasting)
-        where, broken = fleet.break_(chosen(name), droplet, what, options, progress, process.cancel)
+        sandbox = chosen(name)
+        which = f" --name {sandbox}" if len(fleet.names()) > 1 else ""
+        where, broken = fleet.break_(sandbox, droplet, what, options, progress, process.cancel)
         result = CommandResult((DropletResult(where, broken),))
-        return finish("sandbox.break", result, as_json=as_json, render=_render_broken)
+        return finish("sandbox.break", result, as_json=as_json, render=lambda each: _render_broken(each, which))
 
     @app.command()
     def mend(
@@ -123,10 +125,10 @@ def _render_list(shown: DropletResult[Breakages]) -> None:
         typer.echo(f"{typer.style(f'{each.what:<13}', bold=True)} {hanging(each.help, 14)}")
 
 
-def _render_broken(shown: DropletResult[Broken]) -> None:
+def _render_broken(shown: DropletResult[Broken], which: str) -> None:
     if shown.result is not None:
         typer.echo(f"✓ {shown.name}  broken, {shown.result.what}: {shown.result.detail}")
-        typer.echo(f"  undo   opsctl sandbox mend {shown.result.what}", err=True)
+        typer.echo(f"  undo   opsctl sandbox mend {shown.result.what}{which}", err=True)
 
 
 def _render_mended(shown: DropletResult[Mended]) -> None:

@@ -124,6 +124,7 @@ def _openers(
     """What opens the first store, and what the fallback; each is reached when it is asked."""
     from opsctl.cli.stores import postgres_search, weaviate_search
     from opsctl.model.embedding import label
+    from opsctl.model.errors import ConfigError
 
     def weaviate(name: str) -> Callable[[], SearchStore]:
         return lambda: weaviate_search(
@@ -137,6 +138,12 @@ def _openers(
             patience=patience,
         )
 
+    if not (stores.stack.path or in_ or fallback):
+        raise ConfigError(
+            "there is no store to search in",
+            why="there is no stack file, and neither --in nor --fallback names one",
+            next="opsctl init user@host   (or add --in http://127.0.0.1:8080)",
+        )
     first = in_ or _only(stores, "weaviate", "--in", several=True)
     second = "" if fallback == "none" else fallback or _only(stores, "postgres", "--fallback", several=not first)
     return weaviate(first) if first else None, postgres(second) if second else None

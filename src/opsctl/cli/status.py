@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,25 +40,28 @@ def status(
     def job(session: Session) -> DropletResult[Status]:
         from opsctl.jobs.status_read import read
 
-        return read(session.engine, session.reads, session.stack, session.droplet, cancel=session.cancel)
+        found = read(session.engine, session.reads, session.stack, session.droplet, cancel=session.cancel)
+        if found.result is None:
+            return found
+        problems = (replace(each, next=context.about(each.next, found.name)) for each in found.result.problems)
+        return replace(found, result=replace(found.result, problems=tuple(problems)))
+
+    def render(each: DropletResult[Status]) -> None:
+        from opsctl.render.status import print_status
+
+        if each.result is not None:
+            print_status(each.name, each.result, about=lambda following: context.about(following, each.name))
 
     result = context.over(job, reading=True)
     if check:
         result = CommandResult(tuple(_checked(each) for each in result.droplets))
-    raise typer.Exit(finish("status", result, as_json=as_json, render=_render, redact=context.redact))
+    raise typer.Exit(finish("status", result, as_json=as_json, render=render, redact=context.redact))
 
 
 def _checked(each: DropletResult[Status]) -> DropletResult[Status]:
     if each.result is None or each.result.healthy or not each.ok:
         return each
     return DropletResult(each.name, each.result, each.error, ExitCode.GATE)
-
-
-def _render(each: DropletResult[Status]) -> None:
-    from opsctl.render.status import print_status
-
-    if each.result is not None:
-        print_status(each.name, each.result)
 
 
 def register(app: typer.Typer) -> None:

@@ -84,7 +84,7 @@ class _Finishing:
     def notes(self) -> tuple[str, ...]:
         """What should be known of a finish."""
         counts = self.tally.counts()
-        found = []
+        found = [] if self.tally.total else ["nothing was left to delete"]
         if counts.changed:
             found.append(f"{counts.changed:,} keys changed at the source since they were read, and stay: run it again")
         if counts.vanished:

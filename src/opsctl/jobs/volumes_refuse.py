@@ -17,7 +17,7 @@ def check_path(path: str) -> None:
     """Raise UsageError for what cannot be the folder of a mount."""
     if not _PATH.fullmatch(path) or "/../" in f"{path}/" or "/./" in f"{path}/":
         raise UsageError(
-            f"--to: {path or 'nothing'} is no folder that a volume can move to",
+            f"--to: a volume cannot move to {path or 'no folder at all'}",
             why="it wants a whole path of at least two parts, of letters, digits and ._@+-",
             next="--to /opt/stack/data/postgres",
         )

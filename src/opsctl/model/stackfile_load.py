@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,11 @@ def find_stack(
         if path.is_dir():
             path /= NAME
         if not path.exists():
-            mend = "opsctl init" if option else f"unset {VARIABLE}   (or: opsctl init)"
+            mend = (
+                f"opsctl init user@host --output {shlex.quote(str(path))}"
+                if option
+                else f"unset {VARIABLE}   (or: opsctl init)"
+            )
             raise ConfigError(f"no stack file {named}", why=f"{by} names it, and it isn't there", next=mend)
         return path
     return next((path for path in ((cwd or Path.cwd()) / NAME, SYSTEM) if path.is_file()), None)

@@ -28,15 +28,15 @@ def print_collections(report: CollectionsReport, *, applied: bool) -> None:
     head = Text.assemble((f"Weaviate {report.version}", "bold"), f"  {report.server}", (f"  {report.file}", "dim"))
     console.say(head)
     for each in report.collections:
-        console.say(_collection(each))
+        console.say(_collection(each, now=" now" if any(one.done for one in each.differences) else ""))
         for one in each.differences:
             console.say(_difference(one))
     console.say(_verdict(report, applied=applied))
 
 
-def _collection(each: LiveCollection) -> Text:
+def _collection(each: LiveCollection, now: str) -> Text:
     sign, style = _STATES.get(each.state, ("?", ""))
-    line = Text.assemble((sign, style), " ", (f"{each.name:<12}", "bold"), f" {each.state}")
+    line = Text.assemble((sign, style), " ", (f"{each.name:<12}", "bold"), f" {each.state}{now}")
     facts = [_objects(each.objects)]
     if each.multi_tenant:
         states = ", ".join(f"{count} {state.lower()}" for state, count in sorted(each.tenants.items()))

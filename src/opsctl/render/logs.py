@@ -70,8 +70,9 @@ class LogPrinter:
 
     def notice(self, droplet: str, service: str, text: str) -> None:
         """Say on stderr what happened to a container that is followed, or to a droplet's all."""
-        sys.stderr.write(f"── {self.label(droplet, service) if service else droplet}: {text} ──\n")
-        sys.stderr.flush()
+        from opsctl.render.screen import Screen
+
+        Screen(stderr=True).say(f"── {self.label(droplet, service) if service else droplet}: {text} ──")
 
     def label(self, droplet: str, service: str) -> str:
         """The name in front of a line."""

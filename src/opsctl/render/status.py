@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +15,7 @@ _STYLES = {"ok": ("●", "green"), "starting": ("◐", "yellow"), "idle": ("○"
 _WIDE = 120  # columns from which images are shown
 
 
-def print_status(droplet: str, status: Status) -> None:
+def print_status(droplet: str, status: Status, *, about: Callable[[str], str] = str) -> None:
     """Write one droplet's status: a line about the host, services by phase, strangers, what is wrong."""
     console = Screen()
     console.print(_head(droplet, status))
@@ -28,7 +28,7 @@ def print_status(droplet: str, status: Status) -> None:
         )
         console.print(_others(status.others))
     console.print()
-    for line in verdict(status):
+    for line in verdict(status, about):
         (console.whole if line.plain.startswith("  next") else console.say)(line)
 
 
@@ -114,7 +114,7 @@ def age(seconds: float | None) -> str:
     return f"{int(seconds // 86400)} d"
 
 
-def verdict(status: Status) -> list[Text]:
+def verdict(status: Status, about: Callable[[str], str] = str) -> list[Text]:
     """What is wrong, each with what to type next; or that nothing is."""
     lines = []
     for each in sorted(status.problems, key=lambda problem: problem.level):
@@ -123,20 +123,19 @@ def verdict(status: Status) -> list[Text]:
         for number, then in enumerate(each.next.splitlines()):
             lines.append(Text.assemble((f"  {'' if number else 'next':<5}", "dim"), (then, "bold")))
     if status.services and status.healthy:
-        lines.append(_well(status))
+        lines.extend(_well(status, about))
     return lines
 
 
-def _well(status: Status) -> Text:
+def _well(status: Status, about: Callable[[str], str]) -> list[Text]:
     if not status.phase:
         first = min(status.phases, default=1)
-        return Text.assemble(
-            "Nothing of the stack runs.\n", ("  next ", "dim"), (f"opsctl startup --phase {first}", "bold")
-        )
+        following = about(f"opsctl startup --phase {first}")
+        return [Text("Nothing of the stack runs."), Text.assemble(("  next ", "dim"), (following, "bold"))]
     wanted = [each for each in status.services if each.level == "ok"]
     up_to = "phase 1" if status.phase == 1 else f"phases 1 to {status.phase}"
     text = f"{up_to}: everything that should run does, {len(wanted)} services up"
-    return Text.assemble(("✓ ", "bold green"), text, _optional(status))
+    return [Text.assemble(("✓ ", "bold green"), text, _optional(status))]
 
 
 def _optional(status: Status) -> str:

@@ -240,12 +240,19 @@ def downloaded() -> Path:
         size_in_GB=0.09,
         dim=WIDTH,
     )
+    from loguru import logger
+
+    said = list[str]()
+    logger.remove()  # it would log each try to stderr, in a form of its own: the reason is told below
+    heard = logger.add(said.append, level="ERROR", format="{message}")
     try:
         return Path(ModelManagement.download_model(description, cache_dir=given or str(cache), retries=1))
     except Exception as error:  # noqa: BLE001 - of three libraries' own classes
         raise OpsError(
             f"the model {NAME} cannot be fetched",
-            why=str(error).splitlines()[0][:200],
+            why=" ".join((said[0] if said else str(error)).partition(" Falling back")[0].split())[:200],
             next="bring its folder (model.onnx, tokenizer.json) here, and give it: --model FOLDER",
             code="no-model",
         ) from None
+    finally:
+        logger.remove(heard)

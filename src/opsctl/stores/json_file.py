@@ -180,7 +180,7 @@ class JsonFile:
 
     def _bad(self, why: str) -> ConfigError:
         return ConfigError(
-            f"{self._target.shown} cannot be read", why=why, next=f"ls -l {self._path}", path=str(self._path)
+            "the file of sessions cannot be read", why=why, next=f"ls -l {self._path}", path=str(self._path)
         )
 
     def _rewrite(self, change: _Change, cancel: Cancel) -> None:

@@ -136,7 +136,10 @@ class Rest:
 
     def _away(self, words: str, patience: float) -> UnreachableError:
         what = f"did not answer for {patience:g} s" if patience else "does not answer"
-        return UnreachableError(f"Qdrant at {self.shown} {what}", why=words, next="opsctl status")
+        via, scheme = self.target.via, self.target.url.reveal().partition("://")[0]
+        look = f"opsctl status -d {via}" if via else f"curl -sS {scheme}://{self.shown.rstrip('/')}/healthz"
+        asks = "   (does it run, and listen there?)"
+        return UnreachableError(f"Qdrant at {self.shown} {what}", why=words, next=look + asks)
 
 
 class _Again(Exception):

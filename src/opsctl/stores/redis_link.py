@@ -181,7 +181,16 @@ class RedisLink:
                 next="add ?ssl_ca_certs=/path/to/ca.pem to the URL",
                 code="certificate",
             )
-        return UnreachableError(f"{shown} does not answer", why=said, next="opsctl doctor")
+        return UnreachableError(f"{shown} does not answer", why=said, next=_knock(self.target))
+
+
+def _knock(target: Target) -> str:
+    """What shows whether the server listens at all."""
+    if target.via:
+        return f"opsctl status -d {target.via}   (does it run there, and does it listen at that address?)"
+    parts = urlsplit(target.url.reveal())
+    tls = " --tls" if parts.scheme == "rediss" else ""
+    return f"redis-cli{tls} -h {parts.hostname} -p {parts.port or 6379} ping   (does it run, and listen there?)"
 
 
 def _pool(target: Target) -> ConnectionPool:

@@ -63,7 +63,7 @@ class RedisSink:
             said.append(f"{there:,} keys are there already; what has the same name and another content is {fate}")
         if most := int(info.get("maxmemory", "0") or 0):
             left = max(0, most - int(info.get("used_memory", "0") or 0))
-            said.append(f"it may take {show_size(left)} more, of {show_size(most)}")
+            said.append(f"{show_size(left)} are free of the {show_size(most)} that it may use (maxmemory)")
         return tuple(f"{self._target.shown}: {each}" for each in said)
 
     def check(self, sample: Sequence[Item], cancel: Cancel) -> Sequence[str]:

@@ -1,0 +1,42 @@
+"""What is to be typed next is a whole command, and one that leads on."""
+
+from __future__ import annotations
+
+import pytest
+from tests.conftest import Opsctl
+
+TARGET = "redis://127.0.0.1:2"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "following"),
+    [
+        (("status", "--stack", "/gone.yaml"), 3, "opsctl init user@host --output /gone.yaml"),
+        (("search", "memory"), 3, "opsctl init user@host   (or add --in http://127.0.0.1:8080)"),
+        (
+            ("migrate", "redis-to-managed", "--from", "nosuch", "--to", TARGET, "--dry-run"),
+            2,
+            f"opsctl migrate redis-to-managed --from rediss://db.example.com:6379 --to {TARGET} --dry-run",
+        ),
+        (
+            ("migrate", "redis-to-managed", "--from", "redis://127.0.0.1:1", "--to", TARGET, "--dry-run"),
+            4,
+            "redis-cli -h 127.0.0.1 -p 1 ping   (does it run, and listen there?)",
+        ),
+        (
+            ("migrate", "qdrant-to-cloud", "--from", "http://127.0.0.1:1", "--to", "http://127.0.0.1:2", "--dry-run"),
+            4,
+            "curl -sS http://127.0.0.1:1/healthz   (does it run, and listen there?)",
+        ),
+        (
+            ("migrate", "volumes-to-host", "pg", "-d", "root@127.0.0.1"),
+            2,
+            "opsctl migrate volumes-to-host pg -d root@127.0.0.1 --to /opt/stack/data/pg",
+        ),
+    ],
+    ids=lambda value: value[0] + "-" + value[1] if isinstance(value, tuple) else "",
+)
+def test_next_is_a_whole_command(opsctl: Opsctl, words: tuple[str, ...], code: int, following: str) -> None:
+    done = opsctl(*words)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.splitlines()[-1] == f"  next {following}"
