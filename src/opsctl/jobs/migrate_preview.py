@@ -176,7 +176,7 @@ def _eta(
     if eta is not None:
         notes.append(
             f"the time is an estimate from scanning, and from transforming {seen.sampled:,} records{side_by_side}; "
-            "the sink was not written to: where it is slower, it decides"
+            "the target was not written to: where it is slower, it decides"
         )
     if m.limits.window is not None:
         notes.append("the time is that of work; outside of its window the run waits")
