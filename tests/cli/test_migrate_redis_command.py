@@ -57,6 +57,41 @@ def test_a_state_file_there_finished_and_back(
     assert json.loads(path.read_text()) == {"a": {"n": 2}, "b": {"messages": ["é"]}}
 
 
+def test_copied_twice_looked_at_finished_and_taken_back(
+    typed: Opsctl, servers: tuple[RedisServer, RedisServer], tmp_path: Path
+) -> None:
+    path, client = tmp_path / "graph.json", servers[0].client
+    path.write_text('{"a": {"n": 1}, "b": {"n": 2}, "c": {"n": 3}}')
+    words = ("migrate", "state-to-redis", "--from", "file", "--to", "old")
+    first = typed.json(*words)["run_id"]
+    assert typed(*words).returncode == 0
+    client.set("session:c", '{"n": 4}')
+    plan = typed("migrate", "finish", "last", "--dry-run")
+    assert plan.returncode == 0, plan.stderr
+    said = " ".join(plan.stdout.split())
+    assert "2 to be deleted" in said
+    assert "1 no longer in the target" in said
+    assert (len(json.loads(path.read_text())), client.dbsize()) == (3, 3)
+    client.set("session:c", '{"n": 3}')
+    assert typed("migrate", "finish", "last", "--yes").returncode == 0
+    plan_json = typed.json("migrate", "rollback", "last", "--dry-run")
+    foreseen = plan_json["droplets"][0]["result"]["foreseen"]
+    assert (foreseen["source"], foreseen["sink"], foreseen["left"]) == ({"restore": 3}, {}, {first: 3})
+    assert (path.read_text(), client.dbsize()) == ("{}\n", 3)
+
+    back = typed("migrate", "rollback", "last", "--yes")
+    assert back.returncode == 0, back.stderr
+    assert f"3 at the target were written by run {first}" in " ".join(back.stdout.split())
+    assert f"opsctl migrate rollback {first}" in back.stdout
+    assert "keys are there already" not in back.stdout
+    for word in ("receipt", "status"):
+        assert f"next  opsctl migrate rollback {first}" in typed("migrate", word, "last").stdout
+    whole = typed("migrate", "rollback", first, "--yes")
+    assert "3 taken back from the target" in whole.stdout, whole.stderr
+    assert (client.dbsize(), len(json.loads(path.read_text()))) == (0, 3)
+    assert "next  opsctl migrate state-to-redis --from file --to old" in typed("migrate", "receipt", first).stdout
+
+
 def test_a_newer_session_is_not_replaced_by_the_file(
     typed: Opsctl, servers: tuple[RedisServer, RedisServer], tmp_path: Path
 ) -> None:

@@ -162,3 +162,23 @@ def test_what_does_not_go_together(opsctl: Opsctl, more: tuple[str, ...], said: 
     done = opsctl("migrate", "redis-to-postgres", *WORDS, *more)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("to", [("--to", "facts"), ("--to=facts",)])
+def test_a_store_behind_another_droplet_is_refused_before_anything_is_carried(
+    opsctl: Opsctl, tmp_path: Path, to: tuple[str, ...]
+) -> None:
+    stack = tmp_path / "opsctl.yaml"
+    stack.write_text(
+        "version: 1\n"
+        "droplets:\n  one: {address: root@192.0.2.1}\n  two: {address: root@192.0.2.2}\n"
+        "stores:\n  memory: {redis: 'redis://127.0.0.1:6379/0', via: one}\n"
+        "  facts: {postgres: 'postgresql://app@127.0.0.1/app', via: two}\n"
+    )
+    words = ("migrate", "redis-to-postgres", "--from", "memory", *to, "--table", "t", "--stack", str(stack))
+    done = opsctl(*words, "--on", "one", "--detach")
+    assert done.returncode == 2, done.stderr
+    said = " ".join(done.stderr.split())
+    assert "--to facts: the store is behind two, and one does not reach two through you" in said
+    assert " ".join(("opsctl", *words)) + " (runs it from here)" in said
+    assert "--to postgresql://app@db.example.com/app" in said

@@ -103,7 +103,7 @@ def test_rollback_leads_back_to_where_it_began(work: Try) -> None:
     assert not work.sink.stored
     assert receipt.outcome == "rolled-back"
     assert "95 put back at the source" in receipt.notes
-    assert "95 taken back from the sink" in receipt.notes
+    assert "95 taken back from the target" in receipt.notes
     assert migrate.rollback(work.run()).counts.removed == 0
     assert migrate.run(work.run("second")).counts.verified == 95
     work.whole()
@@ -201,3 +201,47 @@ def test_the_ledger_tells_what_became_of_each_key(work: Try) -> None:
     written = json.loads(work.run().receipt.read_text())
     assert written["counts"]["removed"] == 95
     assert json.loads((work.run().folder / "receipt-partial.json").read_text()) == written
+
+
+def test_a_dry_run_of_both_foresees_what_they_do_and_writes_nothing(work: Try) -> None:
+    migrate.run(work.run())
+    work.source.values[b"k1"] = b"changed since"
+    del work.source.values[b"k2"]
+    (lost,) = [each for each in work.sink.stored if each[1] == identity(b"k5")]
+    del work.sink.stored[lost]
+    files = {each: each.read_bytes() for each in work.folder.rglob("*.json*")}
+    before = dict(work.source.values), dict(work.sink.stored)
+    foreseen = migrate.foresee(work.run(), "finish")
+    assert foreseen.source == {"delete": 92, "changed": 1, "gone": 1, "lost": 1}
+    assert (dict(work.source.values), dict(work.sink.stored)) == before
+    assert {each: each.read_bytes() for each in work.folder.rglob("*.json*")} == files
+    done = migrate.finish(work.run())
+    assert (done.counts.removed, done.counts.changed, done.counts.vanished) == (92, 1, 1)
+
+    back = migrate.foresee(work.run(), "rollback")
+    assert back.source == {"restore": 93, "there": 1, "changed": 1}
+    assert back.sink == {"remove": 94, "gone": 1}
+    receipt = migrate.rollback(work.run())
+    assert {"93 put back at the source", "94 taken back from the target"} <= set(receipt.notes)
+    with pytest.raises(UsageError, match="no export"):
+        migrate.foresee(work.run("never"), "rollback")
+
+
+def test_a_rollback_says_who_wrote_what_it_leaves_in_the_sink(work: Try) -> None:
+    migrate.run(work.run("one"))
+    work.source.values[b"late"] = b"came later"
+    before = dict(work.source.values)
+    migrate.run(work.run("two"), delete=True)
+    assert migrate.foresee(work.run("two"), "rollback").left == {"one": 95}
+    receipt = migrate.rollback(work.run("two"))
+    assert (work.source.values, len(work.sink.stored), receipt.left) == (before, 95, {"one": 95})
+    assert "95 at the target were written by run one, and stay there" in receipt.notes
+    assert migrate.rollback(work.run("one")).left == {}
+    assert (work.source.values, work.sink.stored) == (before, {})
+
+
+def test_what_the_stores_say_at_the_beginning_goes_with_the_copy_alone(work: Try) -> None:
+    assert "a source of a test" in migrate.run(work.run()).notes
+    assert "a source of a test" not in migrate.finish(work.run()).notes
+    assert "a source of a test" not in migrate.rollback(work.run()).notes
+    assert "a source of a test" in migrate.run(work.run("second"), delete=True).notes

@@ -15,7 +15,7 @@ from opsctl.cli.migrating_again import again, pace_of
 from opsctl.cli.migrating_kept import OnOption, RunArgument
 from opsctl.cli.migrating_options import RateOption, WindowOption
 from opsctl.cli.migration_kinds import MIGRATIONS
-from opsctl.cli.options import JsonOption, StackOption, VerboseOption, YesOption
+from opsctl.cli.options import DryRunOption, JsonOption, StackOption, VerboseOption, YesOption
 from opsctl.cli.output import finish as leave
 from opsctl.cli.process import GoingOn
 from opsctl.model.errors import ExitCode, OpsError, UsageError
@@ -176,6 +176,7 @@ def resume(
 def finish_(
     ctx: typer.Context,
     run: RunArgument,
+    dry_run: DryRunOption = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
     stack: StackOption = None,
@@ -189,14 +190,15 @@ def finish_(
     """
     if droplet is not None:
         context = _context(ctx, stack, droplet, yes=yes, verbose=verbose)
-        raise typer.Exit(away.again(context, "finish", run, as_json=as_json))
-    again(ctx, run, GoingOn("", "finish", yes, as_json, verbose))
+        raise typer.Exit(away.again(context, "finish", run, as_json=as_json, dry_run=dry_run))
+    again(ctx, run, GoingOn("", "finish", yes, as_json, verbose, dry_run))
 
 
 @group.command()
 def rollback(
     ctx: typer.Context,
     run: RunArgument,
+    dry_run: DryRunOption = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
     stack: StackOption = None,
@@ -210,8 +212,8 @@ def rollback(
     """
     if droplet is not None:
         context = _context(ctx, stack, droplet, yes=yes, verbose=verbose)
-        raise typer.Exit(away.again(context, "rollback", run, as_json=as_json))
-    again(ctx, run, GoingOn("", "rollback", yes, as_json, verbose))
+        raise typer.Exit(away.again(context, "rollback", run, as_json=as_json, dry_run=dry_run))
+    again(ctx, run, GoingOn("", "rollback", yes, as_json, verbose, dry_run))
 
 
 @group.command()
@@ -241,10 +243,12 @@ def receipt(
     verbose: VerboseOption = 0,
 ) -> None:
     """What a run proved: counts, and a checksum of what was to be there and of what is."""
+    from opsctl.jobs.migration_runs import shown
     from opsctl.spine.run_folder import find
 
     context = _context(ctx, stack, droplet, verbose=verbose)
-    found = away.receipt(context, run) if droplet is not None else find(run).receipt()
+    now = away.found(context, run) if droplet is not None else shown(find(run))
+    found = now.receipt
     if found is None:
         there = f" -d {droplet}" if droplet else ""
         raise OpsError(
@@ -253,9 +257,10 @@ def receipt(
     result = CommandResult((DropletResult("", found),))
 
     def render(_: DropletResult[Receipt]) -> None:
-        from opsctl.render.migrate import print_receipt
+        from opsctl.render.migrate import print_next, print_receipt
 
         print_receipt(found, redact=context.redact)
+        print_next(now.next, redact=context.redact)
 
     raise typer.Exit(leave("migrate.receipt", result, as_json=as_json, render=render, redact=context.redact))
 

@@ -99,7 +99,7 @@ def run_migration(
         return send(context, name, shared, memory, declaration)
     going_on = context.process.going_on
     if going_on is not None:
-        shared = replace(shared, yes=going_on.yes, as_json=going_on.as_json, dry_run=False)
+        shared = replace(shared, yes=going_on.yes, as_json=going_on.as_json, dry_run=going_on.dry_run)
         context.yes = going_on.yes
     droplets = [each for each in (shared.from_via, shared.to_via) if each]
     process = context.process
@@ -126,6 +126,8 @@ def run_migration(
             )
 
         run = _Run(context, name, shared, stores, sides, build, after)
+        if going_on is not None and going_on.dry_run:
+            return run.foresee(going_on)
         return run.dry() if shared.dry_run else run.act(going_on or GoingOn(given_id() or context.run_id, "run"))
 
 
@@ -151,6 +153,17 @@ class _Run:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return self._leave(Migrated(self.name, "run", None, None, *self._shown, preview=preview))
+
+    def foresee(self, going_on: GoingOn) -> ExitCode:
+        """Count what `finish` or `rollback` would do. Needs no lease: it reads what is committed."""
+        from opsctl.jobs.migrate import foresee
+        from opsctl.spine.run_folder import RunFolder
+
+        action, folder = cast("Action", going_on.action), RunFolder.of(going_on.run_id)
+        found = foresee(self.build(going_on.run_id, folder.path, lambda _: None), action)
+        words = ("opsctl migrate", action, going_on.run_id)
+        done = Migrated(self.name, action, going_on.run_id, str(folder.path), *self._shown, foreseen=found)
+        return self._leave(replace(done, next=(" ".join(words),)))
 
     def act(self, going_on: GoingOn) -> ExitCode:
         """Do what is wanted of the run, under its leases, and keep in its folder how it ended."""
@@ -182,7 +195,7 @@ class _Run:
             str(folder.path),
             *self._shown,
             receipt=receipt,
-            next=following(going_on.run_id, receipt.outcome),
+            next=following(going_on.run_id, receipt.outcome, receipt.left, record.argv),
         )
         return self._leave(done)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from opsctl.cli.context import Context, Session
 from opsctl.cli.output import finish as leave
@@ -18,14 +19,17 @@ from opsctl.model.collections import FILE as COLLECTIONS
 from opsctl.model.errors import ExitCode, Interrupted, UsageError
 from opsctl.model.migrate_shown import RunControlled, RunListing, RunShown
 from opsctl.model.result import CommandResult, DropletResult
+from opsctl.model.store import StoreKind
 
 if TYPE_CHECKING:
     from opsctl.cli.migrating_options import Shared
     from opsctl.jobs.detached import There
-    from opsctl.model.migrate import Receipt
     from opsctl.model.migrate_pruned import Pruned
 
 _WITH_VALUE = ("--on", "--stack", "--collections")
+_NAMES_STORE = ("--from", "--to", "--also-to-postgres")
+_KINDS = get_args(StoreKind)
+_OF_A_RUN = ("attach", "pause", "resume", "finish", "rollback", "replay")
 _FLAGS = ("--detach", "--json", "--yes", "-y", "-v", "-vv", "--verbose")
 
 
@@ -38,6 +42,7 @@ def send(context: Context, name: str, shared: Shared, memory: int, declaration: 
     with its last words when it did not begin.
     """
     _check(context, shared)
+    _check_stores(context, shared.on)
     if shared.delete:
         context.confirm(f"Delete at the source whatever the run on {shared.on} has verified?")
     from opsctl.jobs import detached
@@ -73,15 +78,50 @@ def _check(context: Context, shared: Shared) -> None:
             )
 
 
-def _words(argv: Sequence[str], on: str, there: str) -> Iterator[str]:
-    """What was typed, without what only means something here."""
+def _check_stores(context: Context, on: str) -> None:
+    """Before anything is carried: a store behind another droplet is left out of the stack file that goes there.
+
+    Raises UsageError.
+    """
+    from opsctl.model.store_url import example
+
+    argv = context.process.argv
+    for flag, name in _named_stores(argv):
+        given = context.stack.stores.get(name, {})
+        via = given["via"].reveal() if "via" in given else on
+        if via == on:
+            continue
+        kind = next(each for each in _KINDS if each in given)
+        here = shlex.join(["opsctl", *_without(argv, ("--on",), ("--detach",))])
+        raise UsageError(
+            f"{flag} {name}: the store is behind {via}, and {on} does not reach {via} through you",
+            why=f"stores.{name} has `via: {via}`: that way begins on this machine, and a run with --on works on {on}",
+            next=f"{here}   (runs it from here)\n{flag} {example((kind,))}   (or a URL that {on} reaches itself)",
+            code="behind-another",
+        )
+
+
+def _named_stores(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What was given with each option that names a store."""
+    for word, after in zip(argv, (*argv[1:], ""), strict=True):
+        flag, equals, value = word.partition("=")
+        if flag in _NAMES_STORE:
+            yield flag, value if equals else after
+
+
+def _without(argv: Sequence[str], valued: Sequence[str], flags: Sequence[str]) -> Iterator[str]:
+    """The words without these options and their values."""
     skip = False
     for word in argv:
-        if skip or word in _WITH_VALUE or word in _FLAGS:
-            skip = not skip and word in _WITH_VALUE
-            continue
-        if word.startswith(tuple(f"{each}=" for each in _WITH_VALUE)):
-            continue
+        if skip or word in flags or word in valued:
+            skip = not skip and word in valued
+        elif not word.startswith(tuple(f"{each}=" for each in valued)):
+            yield word
+
+
+def _words(argv: Sequence[str], on: str, there: str) -> Iterator[str]:
+    """What was typed, without what only means something here."""
+    for word in _without(argv, _WITH_VALUE, _FLAGS):
         yield there if word == on else word
 
 
@@ -144,7 +184,9 @@ def _asked(session: Session, run: str | None) -> tuple[RunShown, ...]:
 
 
 def _with_droplet(run: RunShown, droplet: str) -> RunShown:
-    return replace(run, next=tuple(f"{each} -d {droplet}" for each in run.next))
+    # How it was begun there is not what one would type here.
+    own = [each for each in run.next if each.split()[2] in _OF_A_RUN]
+    return replace(run, next=tuple(f"{each} -d {droplet}" for each in own))
 
 
 def _shown(context: Context, session: Session, run: str | None, *, as_json: bool, name: str) -> ExitCode:
@@ -205,10 +247,10 @@ def _left_alone(context: Context, action: str, run: str) -> AbstractContextManag
     return not_begun(context.process, why=why, next=following)
 
 
-def receipt(context: Context, run: str) -> Receipt | None:
-    """`receipt RUN -d DROPLET`."""
+def found(context: Context, run: str) -> RunShown:
+    """`receipt RUN -d DROPLET`: all that is known of it."""
     with on_droplet(context) as session:
-        return _asked(session, run)[0].receipt
+        return _asked(session, run)[0]
 
 
 @contextmanager
@@ -252,12 +294,16 @@ def told(context: Context, run: str, *, as_json: bool) -> ExitCode:
         return leave("migrate.pause", done, as_json=as_json, render=render, redact=context.redact)
 
 
-def again(context: Context, action: str, run: str, *, as_json: bool, more: tuple[str, ...] = ()) -> ExitCode:
+def again(
+    context: Context, action: str, run: str, *, as_json: bool, more: tuple[str, ...] = (), dry_run: bool = False
+) -> ExitCode:
     """`resume`, `finish`, `rollback`, `replay` with `-d DROPLET`: begun there by itself, and watched from here."""
     from opsctl.jobs import detached
     from opsctl.jobs.migration_runs import WORKING
 
     with _left_alone(context, action, run), on_droplet(context) as session:
+        if dry_run:
+            return _foreseen(context, session, action, run, as_json=as_json)
         (now,) = _asked(session, run)
         if now.state in WORKING and action == "resume":
             detached.ask(session.host, ["migrate", "resume", now.run_id], session.droplet.name, cancel=context.cancel)
@@ -270,6 +316,27 @@ def again(context: Context, action: str, run: str, *, as_json: bool, more: tuple
         memory = _limit(there, session.droplet.reserve)
         detached.start(session.host, now.run_id, words, memory=memory, files=None, cancel=context.cancel)
         return watch(context, session, now.run_id, as_json=as_json, name=f"migrate.{action}")
+
+
+def _foreseen(context: Context, session: Session, action: str, run: str, *, as_json: bool) -> ExitCode:
+    """What the droplet's own opsctl says `finish` or `rollback` would do there."""
+    from opsctl.jobs.detached import ask
+    from opsctl.model.migrate_run import Foreseen
+    from opsctl.model.migrate_shown import Migrated
+    from opsctl.spine.run_folder import made
+
+    name = session.droplet.name
+    result = ask(session.reads, ["migrate", action, run, "--dry-run"], name, cancel=context.cancel)
+    following = tuple(f"{each} -d {name}" for each in result["next"])
+    done = made(Migrated, {**result, "foreseen": made(Foreseen, result["foreseen"]), "next": following})
+
+    def render(_: DropletResult[Migrated]) -> None:
+        from opsctl.render.migrate import print_migrated
+
+        print_migrated(done, redact=context.redact)
+
+    answer = CommandResult((DropletResult(name, done),))
+    return leave(f"migrate.{action}", answer, as_json=as_json, render=render, run_id=done.run_id, redact=context.redact)
 
 
 def _limit(there: There, reserve: int) -> int:

@@ -27,6 +27,7 @@ class GoingOn:
     yes: bool = False
     as_json: bool = False
     verbose: int = 0
+    dry_run: bool = False  # only finish and rollback
     argv: tuple[str, ...] = ()  # how the run is called from now on
 
 

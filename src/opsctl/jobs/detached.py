@@ -167,7 +167,7 @@ def start(
         said = [line for line in done.error_text.splitlines() if line.strip()]
         raise StepFailed(
             "it did not begin on the droplet",
-            why=" ".join(line.strip() for line in said) or f"exit status {done.code}",
+            why="\n".join(line.strip() for line in said) or f"exit status {done.code}",
             next=f"on the droplet: cat {FOLDER}/{run}/log",
             code="not-begun",
         )

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from opsctl.jobs import migrate_engine, migrate_finish, migrate_preview, migrate_replay, migrate_rollback
+from opsctl.jobs import (
+    migrate_engine,
+    migrate_finish,
+    migrate_foresee,
+    migrate_preview,
+    migrate_replay,
+    migrate_rollback,
+)
 from opsctl.model.migrate import Receipt
-from opsctl.model.migrate_run import Migration, Preview
+from opsctl.model.migrate_run import Foreseen, Migration, Preview
 
-__all__ = ["Migration", "dry_run", "finish", "replay", "rollback", "run"]
+__all__ = ["Migration", "dry_run", "finish", "foresee", "replay", "rollback", "run"]
 
 
 def dry_run(m: Migration) -> Preview:
     """What a run would do: nothing is written. Raises UnreachableError, ConfigError, Interrupted."""
     return migrate_preview.preview(m)
+
+
+def foresee(m: Migration, action: str) -> Foreseen:
+    """What `finish` or `rollback` would do, counted: nothing is written, and nobody's lease is needed."""
+    return migrate_foresee.finish(m) if action == "finish" else migrate_foresee.rollback(m)
 
 
 def run(m: Migration, *, delete: bool = False) -> Receipt:

@@ -17,7 +17,7 @@ from opsctl.model.cancel import Cancel
 from opsctl.model.migrate import Entry, Receipt, Record, Rejected, Removal, State
 from opsctl.model.migrate_run import Migration
 
-_LOST = "the sink no longer has it as it was verified: it stays at the source, the next run copies it again"
+_LOST = "the target no longer has it as it was verified: it stays at the source, the next run copies it again"
 _DONE = ("removed", "changed", "vanished", "quarantined")
 
 
@@ -29,7 +29,7 @@ def finish(m: Migration, *, copied: Receipt | None = None) -> Receipt:
     with ExitStack() as stack:
         exported = m.export.exists() and m.export.stat().st_size > 0
         opened = open_run(m, stack)
-        sides = receipts.look(m)
+        sides = receipts.later(m)
         total = opened.ledger.counts().get(State.VERIFIED, 0)
         work = _Finishing(m, opened, Tally(m, total, _DONE), Crew(m.cancel), exported)
         try:
@@ -45,7 +45,7 @@ def _over(work: _Finishing, sides: receipts.Sides, copied: Receipt | None) -> Re
     m, counts = work.m, work.tally.counts()
     if copied is not None:
         counts = receipts.merged(copied.counts, counts)
-        sides = replace(sides, started=copied.started)
+        sides = replace(sides, started=copied.started, told=True)
     cut = work.crew.cut and (not work.whole or work.crew.work.done)
     outcome = "stopped" if cut else "partial" if counts.quarantined else "finished"
     sums = receipts.checksums(work.opened.ledger, work.lost)
@@ -88,7 +88,7 @@ class _Finishing:
         if counts.changed:
             found.append(f"{counts.changed:,} keys changed at the source since they were read, and stay: run it again")
         if counts.vanished:
-            found.append(f"{counts.vanished:,} keys were gone from the source already; the sink keeps what was copied")
+            found.append(f"{counts.vanished:,} keys were gone from the source already; the target keeps them")
         return tuple(found)
 
     def _tick(self) -> None:

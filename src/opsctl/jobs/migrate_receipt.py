@@ -27,11 +27,17 @@ class Sides:
     sink: Described
     transform: Mapping[str, Any]
     started: str = field(default_factory=utc)
+    told: bool = True  # their notes go into the receipt's: they are about a copy, not about what comes after it
 
 
 def look(m: Migration) -> Sides:
     """Connect to both. Raises UnreachableError, ConfigError."""
     return Sides(m.source.describe(m.cancel), m.sink.describe(m.cancel), m.transform.describe())
+
+
+def later(m: Migration) -> Sides:
+    """As `look`, for what comes after the copy."""
+    return replace(look(m), told=False)
 
 
 def checksums(ledger: Ledger, lost: Iterable[tuple[Entry, bytes | None]] = ()) -> tuple[Checksum, Checksum]:
@@ -54,7 +60,13 @@ def checksums(ledger: Ledger, lost: Iterable[tuple[Entry, bytes | None]] = ()) -
 
 
 def write(
-    m: Migration, sides: Sides, outcome: str, counts: Counts, sums: tuple[Checksum, Checksum], notes: Iterable[str] = ()
+    m: Migration,
+    sides: Sides,
+    outcome: str,
+    counts: Counts,
+    sums: tuple[Checksum, Checksum],
+    notes: Iterable[str] = (),
+    left: Mapping[str, int] | None = None,
 ) -> Receipt:
     """Make it and put it down whole, under its own name and, as the newest, as receipt.json. Raises DiskFull."""
     wanted, stored = sums
@@ -73,7 +85,8 @@ def write(
         stored_checksum=stored.hex(),
         export=str(m.export),
         quarantine=str(m.quarantine),
-        notes=(*sides.source.notes, *sides.sink.notes, *notes),
+        notes=(*((*sides.source.notes, *sides.sink.notes) if sides.told else ()), *notes),
+        left=left or {},
     )
     put_down(m, receipt)
     return receipt

@@ -34,7 +34,7 @@ def distrust(m: Migration, ledger: Ledger) -> tuple[str, ...]:
         differing = _differing(m, chunk)
         ledger.mark(differing, State.SEEN)
         lost += len(differing)
-    return (f"{lost:,} keys that were verified once are missing or other in the sink by now: they are copied again",)
+    return (f"{lost:,} keys that were verified once are missing or other in the target by now: they are copied again",)
 
 
 def _differing(m: Migration, rows: Sequence[Entry]) -> list[Entry]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -42,7 +42,7 @@ def shown(folder: RunFolder) -> RunShown:
         progress=progress if state in WORKING else None,
         receipt=receipt,
         error=record.error,
-        next=following(record.run_id, state),
+        next=following(record.run_id, state, receipt.left if receipt is not None else {}, record.argv),
     )
 
 
@@ -57,16 +57,22 @@ def _state(folder: RunFolder, record: RunRecord, progress: Progress | None, rece
     return receipt.outcome if receipt is not None else "failed"
 
 
-def following(run: str, state: str) -> tuple[str, ...]:
-    """What one may type next. What was cut short is gone on with by `resume`, whatever it was."""
-    words = {
+def following(run: str, state: str, left: Iterable[str] = (), argv: Sequence[str] = ()) -> tuple[str, ...]:
+    """What one may type next. What was cut short is gone on with by `resume`, whatever it was.
+
+    After a rollback: those of the runs that wrote what it left in the sink, and how the run was begun, to copy anew.
+    """
+    if state == "rolled-back":
+        others = [f"opsctl migrate rollback {each}" for each in left if RunFolder.of(each).path.is_dir()]
+        words = [each for each in argv if each != "--json"]
+        return (*others, *([shlex.join(["opsctl", *words])] if words else []))
+    verbs = {
         "complete": ("finish", "rollback"),
         "partial": ("replay", "finish", "rollback"),
         "finished": ("rollback",),
-        "rolled-back": (),
         "paused": ("resume", "attach"),
     }.get(state, ("attach", "pause") if state in WORKING else ("resume",))
-    return tuple(f"opsctl migrate {word} {run}" for word in words)
+    return tuple(f"opsctl migrate {word} {run}" for word in verbs)
 
 
 def exit_code(run: RunShown) -> ExitCode:

@@ -299,6 +299,7 @@ class Receipt:
     quarantine: str
     verified_total: int = 0
     notes: tuple[str, ...] = ()
+    left: Mapping[str, int] = field(default_factory=dict)  # of a rollback: what is at the sink still, by who wrote it
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.migrate import Described, Limits, Progress, Sink, Source, Transform
@@ -96,6 +96,22 @@ class Expiry:
     shortest: float | None
     longest: float | None
     promise: str
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What a dry run of `finish` or `rollback` found. It wrote nothing.
+
+    At the source, of a finish: `delete`, `changed` since and kept, `gone` already, `lost` at the sink and kept. Of a
+    rollback: `restore`, `there` still, `changed` and left alone. At the sink, of a rollback: `remove`, `changed` and
+    left alone, `gone`. `left`: what other runs wrote there and this one's rollback leaves, by run.
+    """
+
+    action: Literal["finish", "rollback"]
+    records: int
+    source: Mapping[str, int]
+    sink: Mapping[str, int] = field(default_factory=dict)
+    left: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from opsctl.model.migrate import Progress, Receipt
-from opsctl.model.migrate_run import Preview
+from opsctl.model.migrate_run import Foreseen, Preview
 
 Action = Literal["run", "finish", "rollback", "replay"]
 
@@ -95,7 +95,8 @@ class RunControlled:
 
 @dataclass(frozen=True)
 class Migrated:
-    """What a migration, or an action on its run, came to. `preview` only of a dry run, `receipt` only of a real one."""
+    """What a migration, or an action on its run, came to. `preview` (of `finish` and `rollback`:
+    `foreseen`) only of a dry run, `receipt` only of a real one."""
 
     migration: str
     action: Action
@@ -104,6 +105,7 @@ class Migrated:
     source: str
     sink: str
     preview: Preview | None = None
+    foreseen: Foreseen | None = None
     receipt: Receipt | None = None
     next: tuple[str, ...] = ()
 

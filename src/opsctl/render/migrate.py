@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from opsctl.model.migrate import Receipt
-from opsctl.model.migrate_run import Preview
+from opsctl.model.migrate_run import Foreseen, Preview
 from opsctl.model.migrate_shown import Migrated
 from opsctl.model.units import show_duration, show_size
 from opsctl.render.screen import Screen
@@ -21,6 +21,25 @@ _STYLES = {
     "stopped": "bold yellow",
     "failed": "bold red",
 }
+_FORESEEN: Mapping[tuple[str, str], Mapping[str, str]] = {
+    ("at the source", "finish"): {
+        "delete": "to be deleted",
+        "changed": "changed since they were read: they would stay",
+        "lost": "no longer in the target as they were verified: they would stay",
+        "gone": "gone already",
+    },
+    ("at the target", "finish"): {},
+    ("at the source", "rollback"): {
+        "restore": "to be put back, unless their TTL is over",
+        "there": "there still, the same",
+        "changed": "in another state by now: they would be left alone",
+    },
+    ("at the target", "rollback"): {
+        "remove": "to be taken back",
+        "changed": "in another state by now: they would be left alone",
+        "gone": "gone already",
+    },
+}
 _MOST = 8  # groups or examples shown
 
 
@@ -31,7 +50,15 @@ def print_migrated(done: Migrated, *, redact: Callable[[str], str]) -> None:
         _print(console, preview_lines(done.preview), redact)
     if done.receipt is not None:
         print_receipt(done.receipt, redact=redact)
-    for number, each in enumerate(done.next):
+    if done.foreseen is not None:
+        _print(console, foreseen_lines(done, done.foreseen), redact)
+    print_next(done.next, redact=redact)
+
+
+def print_next(words: Sequence[str], *, redact: Callable[[str], str]) -> None:
+    """Write to stdout what to type next."""
+    console = Screen()
+    for number, each in enumerate(words):
         console.whole(Text.assemble(("      " if number else "next  ", "dim"), redact(each)))
 
 
@@ -100,6 +127,25 @@ def preview_lines(preview: Preview) -> Iterator[Text | Table]:
         yield from (_fact("", text) for text in each.examples[:3])
     yield from (Text(f"! {text}", style="bold red") for text in preview.findings)
     yield from _notes((*preview.source.notes, *preview.sink.notes, *preview.notes))
+
+
+def foreseen_lines(done: Migrated, found: Foreseen) -> Iterator[Text | Table]:
+    """The dry run of `finish` or `rollback`: what would become of how many records, on each side."""
+    yield Text.assemble(
+        (f"{done.action} {done.run_id}", "bold"), f"  {done.migration}", ("  dry run: nothing was written", "dim")
+    )
+    yield _fact("from", done.source)
+    yield _fact("to", done.sink)
+    yield _fact("records", f"{found.records:,}")
+    for side, counts in (("at the source", found.source), ("at the target", found.sink)):
+        rows = [f"{counts[word]:,} {text}" for word, text in _FORESEEN[side, found.action].items() if counts.get(word)]
+        yield from (_fact("" if number else side, row) for number, row in enumerate(rows))
+    yield from _notes(
+        tuple(
+            f"{count:,} at the target were written by run {run}, and would stay: opsctl migrate rollback {run}"
+            for run, count in found.left.items()
+        )
+    )
 
 
 def _sides(either: Preview | Receipt) -> Iterator[Text]:

@@ -154,8 +154,7 @@ class Ledger:
     def counts(self) -> dict[State, int]:
         """How many keys are in each state."""
         with self._reading, explained(self.path):
-            found = self._reader.execute("SELECT state, count(*) FROM entries GROUP BY state").fetchall()
-        return {State(state): count for state, count in found}
+            return _counts(self._reader)
 
     def chunks(self, *states: State, size: int = CHUNK) -> Iterator[list[Entry]]:
         """All rows in these states, in the order of their first sight; they may be marked while this goes on."""
@@ -169,11 +168,9 @@ class Ledger:
 
     def _chunks(self, columns: str, states: Sequence[State], size: int) -> Iterator[list[tuple[bytes, ...]]]:
         after: object = 0
-        wanted = ", ".join(str(int(state)) for state in states)
-        question = f"SELECT {columns} FROM entries WHERE n > ? AND state IN ({wanted}) ORDER BY n LIMIT ?"  # noqa: S608
         while True:
             with self._reading, explained(self.path):
-                rows = self._reader.execute(question, (after, size)).fetchall()
+                rows = _chunk(self._reader, columns, states, after, size)
             if not rows:
                 return
             after = rows[-1][-1]
@@ -215,6 +212,25 @@ class Peek:
         with explained(self._path):
             return entries(self._reader, keys, _names(self._reader))
 
+    def counts(self) -> dict[State, int]:
+        """How many keys are in each state."""
+        if self._reader is None:
+            return {}
+        with explained(self._path):
+            return _counts(self._reader)
+
+    def chunks(self, *states: State, size: int = CHUNK) -> Iterator[list[Entry]]:
+        """All rows in these states, in the order of their first sight."""
+        after: object = 0
+        while self._reader is not None:
+            with explained(self._path):
+                rows = _chunk(self._reader, _COLUMNS, states, after, size)
+                names = _names(self._reader)
+            if not rows:
+                return
+            after = rows[-1][-1]
+            yield [_entry(row, names) for row in rows]
+
     def close(self) -> None:
         """End it; safe to call twice."""
         if self._reader is not None:
@@ -233,6 +249,19 @@ def entries(reader: sqlite3.Connection, keys: Sequence[bytes], names: Mapping[in
             if row[0] in wanted:
                 found[row[0]] = _entry(row, names)
     return found
+
+
+def _chunk(
+    reader: sqlite3.Connection, columns: str, states: Sequence[State], after: object, size: int
+) -> list[tuple[Any, ...]]:
+    wanted = ", ".join(str(int(state)) for state in states)
+    question = f"SELECT {columns} FROM entries WHERE n > ? AND state IN ({wanted}) ORDER BY n LIMIT ?"  # noqa: S608
+    return reader.execute(question, (after, size)).fetchall()
+
+
+def _counts(reader: sqlite3.Connection) -> dict[State, int]:
+    found = reader.execute("SELECT state, count(*) FROM entries GROUP BY state").fetchall()
+    return {State(state): count for state, count in found}
 
 
 def _entry(row: Sequence[Any], names: Mapping[int, str]) -> Entry:
