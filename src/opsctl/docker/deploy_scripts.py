@@ -25,11 +25,18 @@ release_begin "$state" "$1" begun "$2"
 """
 
 _PLACE = r"""
+# $1 folder, made where it is not there: it is whose the one above it is, whoever makes it
+folder() {
+  [ -n "$1" ] && [ ! -d "$1" ] || return 0
+  folder "${1%/*}" && mkdir -- "$1" || return 1
+  chown --reference="${1%/*}/" -- "$1" 2>/dev/null
+  return 0
+}
 # $1 staged file, $2 target, $3 mode ("" keeps the one that is there): whole or not at all, its owner kept
 place() {
   local target part mode=$3
   target=$(readlink -f -- "$2") || target=$2
-  mkdir -p -- "${target%/*}" || return 1
+  folder "${target%/*}" || return 1
   part=$target.opsctl-part
   (umask 077; cat -- "$1" >"$part") || { rm -f -- "$part"; return 1; }
   if [ -e "$target" ]; then

@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 import json
+import shlex
 import tarfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -37,7 +38,8 @@ def tar(bundle: Bundle) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path, (data, mode) in bundle.files.items():
             info = tarfile.TarInfo("." + path)
-            info.size, info.mode = len(data), mode
+            # Whose mode is to stay as it is has none here: whoever is not root must be able to read it all the same.
+            info.size, info.mode = len(data), mode or 0o600
             archive.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
 
@@ -88,6 +90,7 @@ def parse_survey(droplet: Droplet, source: Source, output: str) -> tuple[Survey,
     parts = split(output)
     if "after" not in parts:
         raise StepFailed(f"{droplet.name} gave half an answer", why="the reading script ended early", next="try again")
+    _refuse_locked(droplet, parts["locked"].text if "locked" in parts else "")
     problem = _problem(parts)
     if parts["after"].code == 88:
         problem = problem or f"the new files cannot be laid over the old ones: {parts['after'].text[-200:]}"
@@ -117,6 +120,21 @@ def parse_survey(droplet: Droplet, source: Source, output: str) -> tuple[Survey,
         checkout=_checkout(parts["git"].text) if "git" in parts else None,
     )
     return survey, call
+
+
+def _refuse_locked(droplet: Droplet, text: str) -> None:
+    """Raise StepFailed for what this login may not write: half of it would be put, and then no more."""
+    user, *paths = [line for line in text.splitlines() if line] or [""]
+    if not paths:
+        return
+    first, more = paths[0], len(set(paths)) - 1
+    raise StepFailed(
+        f"{user} may not write {first} on {droplet.name}" + (f", nor {more} more" if more else ""),
+        why="nothing was changed: a deploy that can put only some of its files is none",
+        next=f"docker: {{sudo: always}}   # in the stack file, under {droplet.name}; or let {user} write it, there:\n"
+        f"sudo chown -R {shlex.quote(user)}: {shlex.quote(first)}",
+        code="not-writable",
+    )
 
 
 def env_files(raw: Mapping[str, Any], call: ComposeCall) -> tuple[str, ...]:

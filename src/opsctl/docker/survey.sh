@@ -83,6 +83,21 @@ files() {
       "$(stat -Lc %a -- "$path" 2>/dev/null)" "$old" "$new" "$path"
   done < <(cd "$root" && find . ! -type d)
 }
+# What a login that is not root would have to write and may not, or could not keep because it may not be read.
+locked() {
+  local path folder=$folder
+  [ "$(id -u)" -ne 0 ] || return 0
+  id -un
+  [ -z "$ref" ] || { path=$(git -c safe.directory='*' -C "$folder" rev-parse --absolute-git-dir 2>/dev/null) && [ ! -w "$path" ] && printf '%s\n' "$path"; }
+  while IFS= read -r path; do
+    path=/${path#./}
+    if [ -e "$path" ] && [ ! -r "$path" ]; then printf '%s\n' "$path"; continue; fi
+    [ "$(_sha "$path" 2>/dev/null)" != "$(_sha "$root$path" 2>/dev/null)" ] || continue
+    folder=$(readlink -f -- "$path") || folder=$path
+    while folder=${folder%/*}; [ -n "$folder" ] && [ ! -d "$folder" ]; do :; done
+    [ -w "${folder:-/}" ] || printf '%s\n' "${folder:-/}"
+  done < <(cd "$root" && find . ! -type d)
+}
 images() { docker image ls -a --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}'; }
 volumes() { docker volume ls -q | xargs -r docker volume inspect --format '{{json .}}'; }
 # What each container runs with, and what its image brings along.
@@ -105,6 +120,7 @@ exec 22< <(part images images) 23< <(part volumes volumes) 24< <(part mounts mou
 [ "$fetch" != push ] || part push stage_tar
 part files files
 [ -z "$release" ] || part envfiles kept_envs
+part locked locked
 part releases releases_list "$state"
 over=()
 while IFS= read -r one; do

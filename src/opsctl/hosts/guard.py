@@ -105,7 +105,8 @@ def _unwritable(reason: str, name: str, state_dir: str, privilege: Privilege) ->
     return StepFailed(
         what,
         why=f"lease, journal and audit live there, and {privilege.user} may not write to it",
-        next=f"sudo install -d -m 2775 -g docker {folders}   # on {name}",
+        next=f"docker: {{sudo: always}}   # in the stack file, where {privilege.user} has sudo; or, on {name}:\n"
+        f"sudo install -d -m 2775 -g docker {folders}",
         code="state-folder",
     )
 
