@@ -19,7 +19,7 @@ from opsctl.docker.compose import ComposeCall, normalised
 from opsctl.docker.facts import Section
 from opsctl.docker.release_list import parse_releases
 from opsctl.model.deploy import Bundle, Checkout, FileKind, Source, StagedFile, Survey
-from opsctl.model.errors import StepFailed
+from opsctl.model.errors import ConfigError, StepFailed
 from opsctl.model.ports import Script
 from opsctl.model.stack import Droplet
 
@@ -86,7 +86,7 @@ def split(output: str) -> dict[str, Section]:
 
 
 def parse_survey(droplet: Droplet, source: Source, output: str) -> tuple[Survey, ComposeCall]:
-    """What the script printed. Raises as the reading of facts does, StepFailed for half an answer."""
+    """What the script printed. Raises as the reading of facts does, StepFailed, ConfigError."""
     parts = split(output)
     if "after" not in parts:
         raise StepFailed(f"{droplet.name} gave half an answer", why="the reading script ended early", next="try again")
@@ -94,6 +94,9 @@ def parse_survey(droplet: Droplet, source: Source, output: str) -> tuple[Survey,
     problem = _problem(parts)
     if parts["after"].code == 88:
         problem = problem or f"the new files cannot be laid over the old ones: {parts['after'].text[-200:]}"
+    if problem.startswith("git is not installed"):
+        why = "a deploy of a commit, --ref, reads it from a checkout on the droplet"
+        raise ConfigError(f"there is no git on {droplet.name}", why=why, next=_mend(source), code="no-git")
     if problem:
         raise StepFailed("the new state cannot be read", why=problem, next=_mend(source), code="not-staged")
     facts, call = reading.parse_facts(droplet, parts["after"].text)
