@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import replace
