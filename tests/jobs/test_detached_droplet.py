@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -175,10 +176,22 @@ def test_a_store_behind_another_droplet_is_refused_before_anything_is_carried(
         "stores:\n  memory: {redis: 'redis://127.0.0.1:6379/0', via: one}\n"
         "  facts: {postgres: 'postgresql://app@127.0.0.1/app', via: two}\n"
     )
-    words = ("migrate", "redis-to-postgres", "--from", "memory", *to, "--table", "t", "--stack", str(stack))
+    words = (
+        "migrate",
+        "redis-to-postgres",
+        "--from",
+        "memory",
+        *to,
+        "--match",
+        "memory:*",
+        "--table",
+        "t",
+        "--stack",
+        str(stack),
+    )
     done = opsctl(*words, "--on", "one", "--detach")
     assert done.returncode == 2, done.stderr
     said = " ".join(done.stderr.split())
     assert "--to facts: the store is behind two, and one does not reach two through you" in said
-    assert " ".join(("opsctl", *words)) + " (runs it from here)" in said
+    assert shlex.join(("opsctl", *words)) + " (runs it from here)" in said
     assert "--to postgresql://app@db.example.com/app" in said
