@@ -23,7 +23,7 @@ from shelling import DidNotRun, timed
 from startup import OPSCTL
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-POINTS, WIDTH, PAGE, BATCH = 8_000, 384, 1_000, 256
+POINTS, WIDTH, PAGE, BATCH = 8_000, 384, 1_000, 500
 STEADY = "opsctl, once started"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -168,9 +168,8 @@ def _target(server: Any) -> Any:
 def _engine(servers: Servers, name: str, new: str) -> None:
     """What the command does once it has started, in this process: export, ledger, read-back, receipt."""
     from opsctl.jobs import migrate
-    from opsctl.jobs.qdrant_points import PointsAsTheyAre
+    from opsctl.jobs.qdrant_points import SUITING, PointsAsTheyAre
     from opsctl.model.cancel import Cancel
-    from opsctl.model.migrate import Limits
     from opsctl.model.migrate_run import Migration
     from opsctl.stores.qdrant_sink import QdrantSink
     from opsctl.stores.qdrant_source import QdrantSource
@@ -179,8 +178,8 @@ def _engine(servers: Servers, name: str, new: str) -> None:
     sink = QdrantSink(_target(servers.sink), lambda cancel: {new: replace(source.specs(cancel)[name], name=new)})
     folder = Path(tempfile.mkdtemp(dir=servers.folder))
     transform = PointsAsTheyAre(lambda _: {name: new})
-    ledger, limits = folder / "ledger.db", Limits(batch=BATCH)
-    m = Migration("bench", "bench", source, transform, sink, folder / "run", ledger, limits, Cancel(), lambda _: None)
+    ledger = folder / "ledger.db"
+    m = Migration("bench", "bench", source, transform, sink, folder / "run", ledger, SUITING, Cancel(), lambda _: None)
     try:
         receipt = migrate.run(m)
     finally:

@@ -79,6 +79,8 @@ def qdrant_to_cloud(
         return (*sides.compared(context.cancel), *((more,) if receipt.outcome == "complete" and not switch else ()))
 
     def copy(after: After | None) -> ExitCode:
+        from opsctl.jobs.qdrant_points import SUITING
+
         return run_migration(
             context,
             NAME,
@@ -88,6 +90,7 @@ def qdrant_to_cloud(
             options=options,
             shared=shared,
             after=after or told,
+            suiting=SUITING,
         )
 
     if not switch:

@@ -86,7 +86,7 @@ class Shared:
             metavar="N",
             min=1,
             max=10_000,
-            help="Records a batch; else 256, of rows 2,000.",
+            help="Records a batch; else 256, of points 500, of rows 2,000.",
             rich_help_panel=_PACE,
         ),
     ] = None

@@ -8,8 +8,12 @@ from typing import Any
 from pydantic_core import to_json
 
 from opsctl.model.cancel import Cancel
-from opsctl.model.migrate import Item, Record, Rejected
+from opsctl.model.migrate import Item, Limits, Record, Rejected
 from opsctl.model.qdrant_point import split_key
+
+# Half a page: each request has its price, and so has each change of threads. In return fewer wait between two stages,
+# for a point's text is several times what its vectors take.
+SUITING = Limits(batch=500, queue=2)
 
 
 class PointsAsTheyAre:
