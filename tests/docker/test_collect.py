@@ -13,8 +13,11 @@ from tests.conftest import engine_missing
 
 from opsctl.docker import collect
 from opsctl.docker.disk import parse_disk, parse_filesystems, parse_logs
+from opsctl.jobs.memory import report
 from opsctl.model.errors import StepFailed
+from opsctl.model.memory import Verdict
 from opsctl.model.memory_facts import ContainerFacts, DiskUse, MemoryFacts
+from opsctl.model.stack import Droplet, Stack
 
 RECORDED = Path(__file__).parent / "recorded"
 MACHINE = (RECORDED / "memory-v2-vm.txt").read_bytes()
@@ -48,6 +51,23 @@ def test_a_recorded_droplet_on_cgroup_1_inside_a_container() -> None:
     assert facts.disk.images.count == 16
     assert facts.disk.build_cache == DiskUse(0, 0, 0)
     assert facts.disk.logs
+
+
+def test_when_the_droplet_runs_out_only_the_victim_is_blamed() -> None:
+    marked = NESTED.replace(b'"OOMKilled":false', b'"OOMKilled":true')  # as engines on cgroup v1 mark all of them
+    assert marked != NESTED
+    seen = report(collect.facts(marked), Stack(None, {}, {}), Droplet("dev", "root@192.0.2.1"))
+    assert {each.label: each.oom_kills for each in seen.containers if each.oom_kills != 0} == {"eater": 1}
+    assert [each.label for each in seen.containers if each.verdict is Verdict.AT_RISK] == []
+
+
+def test_the_droplets_own_limit_is_all_the_memory_there_is_and_no_containers() -> None:
+    marks = NESTED.decode().partition("@@view ")[2].split()
+    outer, eater = marks[0], of(collect.facts(NESTED), "eater").id
+    text = NESTED.decode().replace(f"oom_memcg=/docker/{outer}/docker/{eater},", f"oom_memcg=/docker/{outer},")
+    assert text != NESTED.decode()
+    (kill,) = collect.facts(text.encode()).ooms or ()
+    assert (kill.victim_id, kill.scope, kill.limit) == (eater, "host", None)
 
 
 def test_a_recorded_machine_on_cgroup_2_with_systemd() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from opsctl.docker.inspect import TEMPLATE, parse_containers
+import pytest
+
+from opsctl.docker.inspect import TEMPLATE, oom_killed, parse_containers
 
 FULL: dict[str, Any] = {
     "id": "abc",
@@ -73,3 +75,34 @@ def test_lines_that_are_not_containers_are_left_out_and_the_rest_is_sorted() -> 
 
 def test_the_template_does_not_ask_for_the_environment() -> None:
     assert "Env" not in TEMPLATE and ".Config.Cmd" not in TEMPLATE
+
+
+# What engine 26.1 said on cgroup v1 after a droplet of 2 GB had run out: the kernel had killed the culprit alone.
+SPARED = (
+    '{"Dead":false,"Error":"","ExitCode":0,"FinishedAt":"0001-01-01T00:00:00Z","OOMKilled":true,"Paused":false,'
+    '"Pid":697,"Restarting":false,"Running":true,"StartedAt":"2026-11-28T21:32:30.32108467Z","Status":"running"}'
+)
+CULPRIT = (
+    '{"Dead":false,"Error":"","ExitCode":137,"FinishedAt":"2026-11-28T21:33:56.81609345Z","OOMKilled":true,'
+    '"Paused":false,"Pid":0,"Restarting":false,"Running":false,"StartedAt":"2026-11-28T21:33:47.940820784Z",'
+    '"Status":"exited"}'
+)
+
+
+@pytest.mark.parametrize(
+    ("state", "killed"),
+    [
+        (json.loads(CULPRIT), True),
+        (json.loads(CULPRIT) | {"OOMKilled": False}, False),
+        (json.loads(CULPRIT) | {"Status": "restarting", "Restarting": True, "Running": True}, True),
+        (json.loads(CULPRIT) | {"ExitCode": 0}, False),
+        (json.loads(CULPRIT) | {"ExitCode": 143}, False),
+        (json.loads(SPARED), False),
+        (json.loads(SPARED) | {"Status": "paused", "Paused": True}, False),
+        ({}, False),
+    ],
+)
+def test_the_engines_mark_counts_for_one_that_ended_and_not_as_it_was_told(
+    state: dict[str, Any], *, killed: bool
+) -> None:
+    assert oom_killed(state) is killed

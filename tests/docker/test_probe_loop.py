@@ -69,3 +69,11 @@ def test_a_slow_probe_rests_for_twice_its_time_and_never_for_more_than_five_seco
     done = subprocess.run(["bash", "-c", f"exec 8<> <(:); {script}"], capture_output=True, text=True, check=True)
     assert done.stdout == rest
     assert text.count("rest_after ") == 1, "the loop asks it, and nothing else says how long it rests"
+
+
+def test_what_ended_as_it_was_told_was_not_killed_though_the_engine_marks_it(tmp_path: Path) -> None:
+    """Where the droplet ran out, engines on cgroup v1 mark all of its containers."""
+    inspect = f"""case "$4" in '{{{{.State.OOM'*) echo 'true|exited|' ;; *) echo '{RUNNING}' ;; esac"""
+    for code, state in ((143, "restarting"), (137, "oom")):
+        states = looped(tmp_path, events=f"echo 'E|id-a|{code}|die'; exec sleep 20", inspect=inspect)
+        assert states[-1].state == state, states

@@ -137,7 +137,6 @@ def test_a_droplet_inside_a_container_is_measured_by_its_cgroup() -> None:
         (container("a", 169, 200), Verdict.HEALTHY),
         (container("a", 170, 200), Verdict.AT_RISK),
         (container("a", 100, 200, oom_kills=1), Verdict.AT_RISK),
-        (container("a", 100, 200, oom_killed=True), Verdict.AT_RISK),
         (container("a", 40, 200), Verdict.UNDER_USED),
         (container("a", 40, 200, peak=150 * MB), Verdict.HEALTHY),
         (container("a", 4, 50), Verdict.HEALTHY),  # there is nothing to gain

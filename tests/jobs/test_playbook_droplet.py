@@ -61,6 +61,21 @@ def up(stack: Small) -> tuple[str, str]:
     return stack.state("good"), stack.state("good2")
 
 
+def test_what_is_killed_for_memory_while_it_runs_fails_its_proof_and_nothing_else_is_blamed(stack: Small) -> None:
+    assert stack.opsctl.json("playbook", "run", "two")["exit_code"] == 5
+    broken = stack.droplet.opsctl("sandbox", "break", "oom", "--victim", "good")
+    assert broken.returncode == 0, broken.stderr
+    mended = stack.droplet.opsctl("sandbox", "mend", "oom")
+    assert mended.returncode == 0, mended.stderr
+    failed = stack.opsctl.json("playbook", "resume", "--approve", "ask")
+    assert failed["exit_code"] == 7, failed
+    why = failed["droplets"][0]["error"]["why"]
+    assert "killed for memory since" in why and why.endswith(": good"), why
+    # Whoever goes on has seen that, and mended it: it is no reason to fail for ever.
+    done = stack.opsctl.json("playbook", "resume")
+    assert (done["exit_code"], steps(done)["second"]) == (0, "unchanged"), done
+
+
 def test_it_stops_at_a_question_and_somebody_else_goes_on_and_takes_it_back(stack: Small, tmp_path: Path) -> None:
     dry = stack.opsctl.json("playbook", "run", "two", "--dry-run")
     assert steps(dry) == {"first": "would change", "ask": "would ask", "second": "would change"}

@@ -69,6 +69,23 @@ def test_json_tells_the_same_and_nothing_else_on_stdout(stack: Small) -> None:
     assert gate["diagnosis"]["status"] == "running" and gate["diagnosis"]["log"]
 
 
+def test_it_waits_on_while_only_another_is_killed_for_memory(stack: Small) -> None:
+    """Where the droplet runs out, engines on cgroup v1 report that of every container."""
+    stack.services('good: {phase: 1, memory: 10MB, gate: {command: ["test", "-e", "/tmp/go"], within: 120s}}')
+    process = stack.opsctl.start("startup")
+    stack.droplet.sh("until docker exec t-good-1 true 2>/dev/null; do sleep 0.1; done")
+    broken = stack.droplet.opsctl("sandbox", "break", "oom")
+    assert broken.returncode == 0, broken.stderr
+    told = "docker events --since 5m --until 0s --filter event=oom --format '{{.Actor.Attributes.name}}'"
+    if stack.droplet.sh("[ -e /sys/fs/cgroup/memory/memory.oom_control ] && echo v1 || true").strip():
+        stack.droplet.sh(f"until {told} | grep -q t-good-1; do sleep 0.1; done")
+    assert stack.droplet.opsctl("sandbox", "mend", "oom").returncode == 0
+    stack.droplet.sh("docker exec t-good-1 touch /tmp/go")
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, out + err
+    assert "killed for memory" not in out + err
+
+
 def test_keep_leaves_it_and_rollback_takes_everything_back(stack: Small) -> None:
     stack.services("good", "slow: " + DEFAULT.replace("phase: 1", "phase: 2").replace("20s", "2s"))
     assert stack.opsctl("startup", "--on-failure", "keep").returncode == 7

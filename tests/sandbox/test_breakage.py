@@ -99,6 +99,28 @@ def test_a_culprit_takes_all_memory_and_another_dies(redis: Droplet) -> None:
     assert redis.sh("docker ps -aq --filter name=culprit") == ""
 
 
+def test_a_culprit_alone_is_blamed_and_a_proof_holds_once_it_is_mended(redis: Droplet) -> None:
+    assert redis.opsctl("startup", "--only", "postgres").returncode == 0
+    break_(redis, "oom")
+    if redis.sh("[ -e /sys/fs/cgroup/memory/memory.oom_control ] && echo v1 || true").strip():
+        until(
+            redis, "[ $(docker inspect -f '{{.State.OOMKilled}}' deploy-redis-1) = true ]"
+        )  # what it must not believe
+    seen = redis.opsctl.json("memory", "report")["droplets"][0]["result"]
+    kills = {each["service"] or each["name"]: each["oom_kills"] for each in seen["containers"]}
+    assert kills == {"culprit": 1, "redis": 0, "postgres": 0}
+    assert not [each for each in seen["containers"] if each["verdict"] == "at risk"]
+    assert not [each["text"] for each in seen["findings"] if each["kind"] == "at-risk"]
+    assert "the constraint is the limit" not in seen["summary"], "the droplet ran out, and no container's limit"
+    assert [(each["victim"], each["scope"]) for each in seen["ooms"]] == [("culprit", "host")]
+    assert mend(redis, "oom") == ["oom"]
+    words = ("playbook", "run", "selective-startup", "--var", "all=2", "--var", "settle=1s")
+    done = redis.opsctl.json(*words, timeout=600)
+    assert done["exit_code"] == 0, done
+    proof = next(each for each in done["droplets"][0]["result"]["steps"] if each["id"] == "proof")
+    assert (proof["status"], "nothing was killed for memory since" in proof["detail"]) == ("unchanged", True), proof
+
+
 def test_a_full_disk_takes_no_byte_and_keeps_what_was_there(redis: Droplet) -> None:
     before = redis.sh("cat /var/lib/opsctl/audit.jsonl")
     break_(redis, "disk-full")

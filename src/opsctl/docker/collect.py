@@ -12,6 +12,7 @@ from typing import Any
 
 from opsctl.docker import cgroup, procfs
 from opsctl.docker.disk import parse_disk, parse_json, parse_logs
+from opsctl.docker.inspect import oom_killed
 from opsctl.docker.kernlog import parse_ooms
 from opsctl.model.errors import StepFailed
 from opsctl.model.memory_facts import ContainerFacts, Group, MemoryFacts, MemorySample, OomEvent, Usage
@@ -75,8 +76,9 @@ class _Reading:
         self._sections = sections
         who = self._args("who")
         self.uid, self.hostname, self.kernel, self.taken = who[0], who[1], who[2], int(who[3])
-        _, view = self._args("view")
+        own, view = self._args("view")
         self.nested = view != "-"
+        self.outer = own if self.nested and own != "-" else ""
         version, *mount = self._args("cgroup") or ("",)
         self.version = int(version) if mount else None
         self.mount = mount[0] if mount else ""
@@ -170,7 +172,7 @@ class _Reading:
             count = next((int(line.split()[1]) for line in reversed(lines) if line.startswith("@lines ")), 0)
             readable = readable or count > 0
             source = section.args[0]
-            events += parse_ooms(lines, int(section.args[1]), known)
+            events += parse_ooms(lines, int(section.args[1]), known, self.outer)
         if self.nested:  # the log is the whole machine's: only what names one of our containers is ours
             events = [each for each in events if each.victim_id in known]
         return (tuple(events), source) if readable else (None, source)
@@ -214,7 +216,7 @@ def _container(
         status=state.get("Status") or listed.get("State", ""),
         started_at=state.get("StartedAt", ""),
         restarts=inspected.get("RestartCount"),
-        oom_killed=bool(state.get("OOMKilled")),
+        oom_killed=oom_killed(state),
         exit_code=state.get("ExitCode", 0),
         configured_limit=(inspected.get("HostConfig") or {}).get("Memory"),
         memory=None,

@@ -29,6 +29,8 @@ _FIELDS = {
 TEMPLATE = "{" + ",".join(f'"{name}":{{{{json {path}}}}}' for name, path in _FIELDS.items()) + "}"
 
 _LABEL = "com.docker.compose."
+_ENDED = ("exited", "dead", "restarting")
+_AS_TOLD = (0, 143)  # exit codes: by itself, or by SIGTERM
 _HEALTH_LOG = 3  # the engine keeps five; the last ones tell what is wrong
 
 
@@ -53,7 +55,7 @@ def _container(data: Mapping[str, Any]) -> Container:
         health="" if health.get("Status") in (None, "none") else str(health["Status"]),
         health_log=tuple(_health_log(health.get("Log") or ())),
         exit_code=int(state.get("ExitCode") or 0),
-        oom_killed=bool(state.get("OOMKilled")),
+        oom_killed=oom_killed(state),
         error=state.get("Error") or "",
         restart_count=int(data.get("restarts") or 0),
         restart_policy=data.get("policy") or "no",
@@ -69,6 +71,16 @@ def _container(data: Mapping[str, Any]) -> Container:
         health_test=_health_test((data.get("health") or {}).get("Test") or ()),
         oneoff=labels.get(f"{_LABEL}oneoff") == "True",
     )
+
+
+def oom_killed(state: Mapping[str, Any]) -> bool:
+    """Whether a container's end was the OOM killer's doing, as far as the engine's mark tells.
+
+    Where a cgroup runs out, cgroup v1 tells all cgroups below it, and the engine marks each of their containers. So the
+    mark says nothing of one that runs (its own counter does), nor of one that ended as it was told.
+    """
+    ended = state.get("Status") in _ENDED and state.get("ExitCode") not in _AS_TOLD
+    return ended and bool(state.get("OOMKilled"))
 
 
 def _stamp(value: object) -> str:

@@ -38,9 +38,9 @@ class _Draft:
     held: list[Task] = field(default_factory=list)
 
 
-def parse_ooms(lines: Iterable[str], boot: int, known: Set[str] = frozenset()) -> tuple[OomEvent, ...]:
+def parse_ooms(lines: Iterable[str], boot: int, known: Set[str] = frozenset(), outer: str = "") -> tuple[OomEvent, ...]:
     """Every kill in the filtered kernel log of one boot, in its order; `known` are ids of containers."""
-    return tuple(each.event for each in parse_kills(lines, boot, known))
+    return tuple(each.event for each in parse_kills(lines, boot, known, outer))
 
 
 def parse_kills(

@@ -193,6 +193,16 @@ settled() { # service, state, detail
   say "$1" "$2" "$3"
   [ "$2" = passed ] || [ -n "${tolerant[$1]:-}" ] || failed=1
 }
+# Where a cgroup runs out, cgroup v1 tells all cgroups below it, and the engine marks and reports each of their containers:
+# of one that ended as it was told the mark says nothing, and of one that runs its own counter knows better.
+killed() { [ "$1" = true ] && [ "$2" != 0 ] && [ "$2" != 143 ]; } # the mark, exit code
+spared() { # id: whether the kernel killed none of its processes, as far as that can be told
+  local file key value
+  for file in /sys/fs/cgroup/memory/{docker/"$1",system.slice/docker-"$1".scope}/memory.oom_control; do
+    [ ! -r "$file" ] || while read -r key value; do [ "$key $value" != 'oom_kill 0' ] || return 0; done <"$file"
+  done 2>/dev/null
+  return 1
+}
 declare -A seen policy
 while IFS='|' read -r i state code oom health start mode ips ports restart; do
   s=${service_of[${i:--}]:-}; [ -n "$s" ] || continue   # an engine that is gone answers with an empty line
@@ -207,7 +217,7 @@ while IFS='|' read -r i state code oom health start mode ips ports restart; do
     exited | dead)
       pending=$((pending + 1))
       if [ -n "${oneshot[$s]:-}" ] && [ "$code" = 0 ]; then settled "$s" passed "done, exit code 0"
-      elif [ "$oom" = true ]; then settled "$s" oom "killed for memory, exit code $code"
+      elif killed "$oom" "$code"; then settled "$s" oom "killed for memory, exit code $code"
       else settled "$s" exited "exit code $code"; fi ;;
     restarting) pending=$((pending + 1)); settled "$s" restarting "exit code $code" ;;
     *) pending=$((pending + 1)); settled "$s" exited "$state" ;;
@@ -222,7 +232,7 @@ died() { # service, exit code
   # A busy engine tells the end of the life before this one after we have seen the new one begin.
   [ "$status" != running ] || [ "$start" != "${started[$1]:-}" ] || return 0
   if [ "$2" = 0 ] && [ -n "${oneshot[$1]:-}" ]; then settled "$1" passed "done, exit code 0"
-  elif [ "$oom" = true ]; then settled "$1" oom "killed for memory, exit code $2"
+  elif killed "$oom" "$2"; then settled "$1" oom "killed for memory, exit code $2"
   elif [ "${policy[$1]}" = no ] || [ -z "${policy[$1]}" ]; then settled "$1" exited "exit code $2"
   else settled "$1" restarting "exit code $2, and its restart policy starts it again"; fi
 }
@@ -230,7 +240,7 @@ event() { # id, exit code, action
   local s=${service_of[$1]:-}; [ -n "$s" ] || return 0
   case $3 in
     die) died "$s" "$2" ;;
-    oom) settled "$s" oom "killed for memory" ;;
+    oom) spared "$1" || settled "$s" oom "killed for memory" ;;
     destroy) settled "$s" gone "the container was removed" ;;
     'health_status: unhealthy') settled "$s" unhealthy "Docker's health check says unhealthy" ;;
     'health_status: healthy')

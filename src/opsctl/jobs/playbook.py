@@ -216,7 +216,7 @@ def _desk(setting: Setting, book: Playbook, *, verb: str = "resume") -> Desk:
         run=setting.entry.run_id,
         places=setting.places,
         jobs=JOBS,
-        checks=Checks(JOBS, setting.reveal, away=book.may_be_down),
+        checks=Checks(JOBS, setting.reveal, began=lambda: past.began, away=book.may_be_down),
         keeper=keeper,
         past=past,
         reporter=setting.reporter,

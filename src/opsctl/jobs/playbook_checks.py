@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from opsctl.jobs.gates_once import ask
+from opsctl.jobs.playbook_kills import none_killed
 from opsctl.jobs.playbook_place import Answer, Jobs, Order, Place
-from opsctl.model.engine import ProbeSpec, StackFacts
+from opsctl.model.engine import ProbeSpec
 from opsctl.model.errors import DeadlineExceeded, Interrupted, StepFailed, UnreachableError
 from opsctl.model.playbook import Check
 from opsctl.model.secret import Secret
@@ -28,11 +29,15 @@ _LONGEST = 1 << 20  # bytes of an answer that are looked at
 
 
 class Checks:
-    """All the checks of one run. `patient`: ask until `within` is over; else one look, for what is so now."""
+    """All the checks of one run. `patient`: ask until `within` is over; else one look, for what is so now.
 
-    def __init__(self, jobs: Jobs, reveal: Reveal, *, away: bool = False) -> None:
+    `began` says since when a kill counts, "" as long as the run has not begun.
+    """
+
+    def __init__(self, jobs: Jobs, reveal: Reveal, *, began: Callable[[], str], away: bool = False) -> None:
         self._jobs = jobs
         self._reveal = reveal
+        self._began = began
         self._away = away  # the droplet may be down: what cannot be asked does not hold
 
     def first_wrong(
@@ -84,7 +89,7 @@ class Checks:
             case "memory":
                 holds, seen = _memory(place, check, watch=patient, tell=tell)
             case "oom":
-                holds, seen = _oom(place.facts())
+                holds, seen = none_killed(place, self._began())
             case "job":
                 holds, seen = self._job(place, check)
             case "service":
@@ -148,11 +153,6 @@ def _memory(place: Place, check: Check, *, watch: bool, tell: Tell) -> tuple[boo
         tell(f"{show_size(now)} available, watching for {show_duration(left)} more")
         if place.cancel.wait(min(left, float(check.values.get("every", _EVERY)))):
             place.cancel.check(str(check))
-
-
-def _oom(facts: StackFacts) -> tuple[bool, str]:
-    killed = [each.service for each in facts.containers if each.oom_killed and facts.of(each.service) is each]
-    return not killed, f"killed for memory: {', '.join(killed)}" if killed else "nothing was killed for memory"
 
 
 def _service(place: Place, check: Check, patience: float) -> tuple[bool, str]:

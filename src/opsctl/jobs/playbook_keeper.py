@@ -86,8 +86,7 @@ class Keeper:
         with self._lock:
             late = self._home.cancel.cancelled
             bound = Cancel(_LAST_WORDS) if late else self._home.cancel
-            self._store.add(self._shell, line, bound)
-            self._past.add(line)
+            self._past.add(self._store.add(self._shell, line, bound))
 
     def end(self, code: ExitCode, error: ErrorInfo | None, seconds: float) -> None:
         """Give everything back, with the audit's last line."""

@@ -57,14 +57,15 @@ class Store:
             self._copy(there)
         self._there = len(there)
 
-    def add(self, shell: Shell | None, line: Mapping[str, Any], cancel: Cancel) -> None:
-        """Write one line, and with it what the droplet has missed. Raises StepFailed, ConnectionLost."""
+    def add(self, shell: Shell | None, line: Mapping[str, Any], cancel: Cancel) -> Mapping[str, Any]:
+        """Write one line, and with it what the droplet has missed; returns it. Raises StepFailed, ConnectionLost."""
         stamped = {"at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", **line}
         self.lines.append(stamped)
         try:
             self.push(shell, cancel)
         finally:
             self._append_local(stamped)
+        return stamped
 
     def push(self, shell: Shell | None, cancel: Cancel) -> None:
         """Give the droplet the lines that it has not. Raises StepFailed, ConnectionLost."""

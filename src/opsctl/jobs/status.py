@@ -145,8 +145,7 @@ def describe(found: Container, *, one_shot: bool = False) -> tuple[str, Level, s
         return "restarting", Level.BAD, f"exit status {found.exit_code}"
     if found.status != "exited":
         return found.status, Level.BAD if found.status in ("dead", "paused") else Level.IDLE, found.error
-    # The engine marks all below the one that ran out, also those that were stopped in good order later.
-    if found.oom_killed and found.exit_code not in (0, 143):
+    if found.oom_killed:
         return "OOM-killed", Level.BAD, "out of memory"
     if found.exit_code == 0:
         return ("done", Level.OK, "") if one_shot else ("stopped", Level.IDLE, "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from opsctl.jobs.status import describe, is_up
 from opsctl.jobs.why_times import ago, clock, seconds_of, utc
@@ -42,9 +41,6 @@ def deaths_of(facts: WhyFacts, stack: Stack, own: Mapping[str, Container], asked
 
 
 def _death(name: str, found: Container, facts: WhyFacts, wanted: bool) -> Death | None:
-    if found.oom_killed and found.exit_code in (0, 143) and not is_up(found):
-        # The engine marks every container below the one that ran out; who ended as told was not killed.
-        found = replace(found, oom_killed=False)
     state, level, detail = describe(found)
     since = _since(found, state)
     age = None if since is None else max(0.0, facts.now - since)

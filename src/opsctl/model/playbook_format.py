@@ -64,7 +64,10 @@ CHECKS: Mapping[str, Mapping[str, Parameter]] = {
     },
     "oom": {
         "oom": Parameter(
-            "text", "`none`: no container of the stack was killed for memory.", required=True, choices=("none",)
+            "text",
+            "`none`: no container of the stack was killed for memory since the run began.",
+            required=True,
+            choices=("none",),
         ),
     },
 }

@@ -158,6 +158,7 @@ class Past:
     ran: dict[str, set[str]] = field(default_factory=dict)  # step → what ran when it had ended, each time
     kept: dict[str, Mapping[str, str]] = field(default_factory=dict)  # step → what was so before it was first begun
     undone: set[str] = field(default_factory=set)
+    began: str = ""  # when the run did, or when it was gone on with after it had failed; "" before
     state: State = "running"
     _open: set[str] = field(default_factory=set)
 
@@ -196,7 +197,9 @@ class Past:
         """Take one line."""
         self.lines.append(line)
         step, event = str(line.get("step", "")), line.get("event")
-        if event == "begin":
+        if event == "run":
+            self.began = str(line.get("at", ""))
+        elif event == "begin":
             self._begin(step, line)
         elif event == "end":
             self._end(step, str(line.get("outcome", "")), probed=bool(line.get("probed")))
@@ -206,6 +209,9 @@ class Past:
         elif event == "undo-end" and line.get("outcome") in ("changed", "unchanged"):
             self.undone.add(step)
         elif event == "state":
+            if self.state == "failed" and line["state"] == "running":
+                # Whoever goes on has seen why it failed: what was so then must not fail it for ever.
+                self.began = str(line.get("at", ""))
             self.state = line["state"]
 
     def _begin(self, step: str, line: Mapping[str, Any]) -> None:
