@@ -77,5 +77,6 @@ def test_wrong_arguments_with_json_are_a_document(opsctl: Opsctl) -> None:
         done = opsctl(*words, "--json")
         assert done.returncode == 2
         document = json.loads(done.stdout)
-        assert document["error"]["code"] == "usage" and document["error"]["next"].endswith("--help")
+        assert document["error"]["code"] == "usage"
+        assert document["error"]["next"].endswith(("--help", "--reason TEXT"))
         assert not document["ok"] and document["exit_code"] == 2
