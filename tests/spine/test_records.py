@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -143,3 +144,12 @@ def test_old_copies_go_and_the_last_ones_stay(tmp_path: Path) -> None:
     for number in range(250):
         journal.LocalCopy(f"n{number:03}", "box", folder=tmp_path).write({"event": "x"})
     assert len(list(tmp_path.iterdir())) == 200
+
+
+def test_ids_of_runs_come_in_their_order_within_a_second_too() -> None:
+    made = []
+    for _ in range(50):
+        made.append(processes.new_run_id())
+        time.sleep(0.001)
+    assert made == sorted(made)
+    assert re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{6}", made[0])

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -25,6 +24,7 @@ from opsctl.model.following import about
 from opsctl.model.result import CommandResult, DropletResult
 from opsctl.model.secret import Secret
 from opsctl.model.stack import Droplet, Stack
+from opsctl.spine.processes import new_run_id
 
 if TYPE_CHECKING:
     from opsctl.hosts.knock import Knocker
@@ -153,8 +153,8 @@ class Context:
 
     @cached_property
     def run_id(self) -> str:
-        """Sortable by time, unique enough for one droplet: 20261120T185312-3f9a1c."""
-        return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.urandom(3).hex()}"
+        """As `new_run_id`, the same for all that this command does."""
+        return new_run_id()
 
     @cached_property
     def wait(self) -> float:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from opsctl.model.errors import ConfigError, ExitCode, OpsError, UsageError
 from opsctl.model.secret import Secret
+from opsctl.spine.processes import new_run_id
 
 if TYPE_CHECKING:
     from opsctl.cli.context import Context
@@ -157,7 +156,7 @@ class Switch:
 
             def call() -> Call:
                 own = replace(session, engine=session.deployer)  # one that has seen nothing yet
-                return call_of(self.context, own, reporter, ahead=False, run_id=_fresh())
+                return call_of(self.context, own, reporter, ahead=False, run_id=new_run_id())
 
             def say(text: str) -> None:
                 if not self.shared.as_json:
@@ -220,8 +219,3 @@ class Switch:
 
         found: Mapping[str, Any] | None = RunFolder.of(run_id).read(_FILE)
         return Before(found["values"]) if found else None
-
-
-def _fresh() -> str:
-    """The id of a run that is a part of this one: each takes the lease, and is written down, by itself."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.urandom(3).hex()}"
