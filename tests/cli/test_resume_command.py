@@ -112,9 +112,12 @@ NO_LEASE = {
 # Hours of work under the lease of a store (`data:…`): whoever comes second is told who has it, and does not wait.
 STORES = {
     "migrate dragonfly-to-weaviate",
+    "migrate finish",
+    "migrate prune",
     "migrate qdrant-to-cloud",
     "migrate redis-to-managed",
     "migrate redis-to-postgres",
+    "migrate rollback",
     "migrate state-to-redis",
 }
 
