@@ -27,6 +27,8 @@ def pytest_configure() -> None:
     """Let Ctrl-C reach what the tests start: a suite begun in the background has it ignored, and passes that on."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A suite of several workers gives them a width: what is printed in here is piped, and its lines stay whole.
+    os.environ.pop("COLUMNS", None)
 
 
 @pytest.hookimpl(optionalhook=True)
