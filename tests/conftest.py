@@ -57,6 +57,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.get_closest_marker("vm") is None, item.path.name == "test_vm.py"))
 
 
+class Said(str):
+    """What a command printed. Words are found in it wherever its lines break: that depends on the length of a path."""
+
+    __slots__ = ()
+
+    def __contains__(self, words: str, /) -> bool:
+        return super().__contains__(words) or " ".join(words.split()) in " ".join(self.split())
+
+
 class _Nothing(list[Any]):
     """No droplet in an answer: who takes the first one is told what the command said instead."""
 
@@ -116,7 +125,7 @@ class Opsctl:
             process.kill()
             out, err = process.communicate()
             pytest.fail(f"opsctl {' '.join(words)} did not end in {timeout} s\n{out}\n{err}")
-        return subprocess.CompletedProcess(words, process.returncode, out, err)
+        return subprocess.CompletedProcess(words, process.returncode, Said(out), Said(err))
 
     def json(self, *words: str, timeout: float = 240) -> dict[str, Any]:
         """Run it with --json and return the document, whatever the exit code."""

@@ -143,7 +143,7 @@ def test_with_keep_what_is_there_already_is_refused(goal: RedisServer, cancel: C
 def test_a_full_server_ends_the_run_with_what_it_said(cancel: Cancel) -> None:
     with running("redis", "--maxmemory", "8mb", "--maxmemory-policy", "noeviction") as server:
         sink = RedisSink(server.target)
-        assert "it may take" in " ".join(sink.describe(cancel).notes)
+        assert "that it may use (maxmemory)" in " ".join(sink.describe(cancel).notes)
         with pytest.raises(ConfigError, match="takes no more writes") as error:
             for number in range(200):
                 sink.write([text(f"k{number}".encode(), b"x" * 100_000)], cancel)
