@@ -48,7 +48,7 @@ def export(
     """Write the records of a run's export to a CSV or JSON lines file.
 
     Each record once, as the source had it when it was copied last: its key, its
-    id and group in the sink, both fingerprints, and the record as JSON, which is
+    id and group at the target, both fingerprints, and the record as JSON, which is
     what a rollback restores. The file holds the data itself; it is yours alone
     (0600). Changes nothing anywhere else.
     """
