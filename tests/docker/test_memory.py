@@ -23,6 +23,7 @@ TOUCH = f"""
 import mmap, signal
 signals = [signal.SIGUSR1]
 signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+block = b"x" * (1 << 20)  # before the first look: malloc would keep it as 1 MB of heap that nobody meant to touch
 print("ready", flush=True)
 signal.sigwait(signals)
 memory = mmap.mmap(-1, {ANON}, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -30,7 +31,7 @@ for at in range(0, {ANON}, 4096):
     memory[at] = 1
 with open("/dev/shm/x", "wb") as file:
     for _ in range({TMPFS >> 20}):
-        file.write(b"x" * (1 << 20))
+        file.write(block)
 print("touched", flush=True)
 signal.sigwait(signals)
 """
