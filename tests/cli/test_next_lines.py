@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.conftest import Opsctl
 
@@ -40,3 +42,23 @@ def test_next_is_a_whole_command(opsctl: Opsctl, words: tuple[str, ...], code: i
     done = opsctl(*words)
     assert done.returncode == code, done.stderr
     assert done.stderr.splitlines()[-1] == f"  next {following}"
+
+
+@pytest.mark.parametrize("option", ["--from-via", "--to-via", "--on", "-d"])
+@pytest.mark.parametrize("glue", [" ", "="])
+def test_a_droplet_that_does_not_exist_is_replaced_wherever_it_was_named(
+    opsctl: Opsctl, tmp_path: Path, option: str, glue: str
+) -> None:
+    if option == "-d" and glue == "=":
+        glue = ""
+    stack = tmp_path / "opsctl.yaml"
+    stack.write_text("version: 1\ndroplets: {app: {address: root@127.0.0.1:1}}\n")
+    if option == "-d":
+        words, what = ["volumes-to-host", "pg", "--to", "/x"], "migrate"
+    else:
+        words, what = ["redis-to-managed", "--from", TARGET, "--to", TARGET], "migrate"
+    called = [what, *words, "--stack", str(stack)]
+    done = opsctl(*called, *f"{option}{glue}apq".split())
+    assert done.returncode == 2, done.stderr
+    wanted = " ".join(["opsctl", *called, *f"{option}{glue}app".split()])
+    assert done.stderr.splitlines()[-1] == f"  next {wanted}"

@@ -96,6 +96,18 @@ def test_a_rollback_brings_files_and_image_back_although_the_tag_has_moved(deplo
         sh(f"docker tag {old} tiny/app:1")
 
 
+def test_a_rollback_takes_back_an_edit_that_was_made_on_the_droplet(deployed: Project) -> None:
+    sh = deployed.droplet.sh
+    before = sh(f"cat {WHERE}/docker-compose.yml")
+    sh(f"sed -i s/70M/72M/ {WHERE}/docker-compose.yml")
+    there = deployed.opsctl.json("deploy")
+    assert there["exit_code"] == 0 and actions(there) == {"store": "recreate"}, there
+    back = deployed.opsctl.json("rollback")
+    assert back["exit_code"] == 0 and actions(back) == {"store": "recreate"}, back
+    assert sh(f"cat {WHERE}/docker-compose.yml") == before
+    deployed.stable()
+
+
 def test_a_failed_gate_rolls_back_by_itself_when_asked(deployed: Project) -> None:
     good = deployed.droplet.sh(f"cat {WHERE}/docker-compose.yml")
     deployed.write(COMPOSE.replace('"7001"', '"nonsense"'))
@@ -166,7 +178,7 @@ def test_env_set_and_unset_show_names_only_and_say_who_needs_a_deploy(deployed: 
     value = 'it\'s a "value" with $HOME and \\n'
     done = deployed.with_value(value, "env", "set", "TOKEN_OF_MINE")
     assert done.returncode == 0, done.stderr
-    assert "store" in done.stdout and value not in done.stdout + done.stderr
+    assert "used by, running: store\n" in done.stdout and value not in done.stdout + done.stderr
     shown = deployed.opsctl("env", "diff")
     assert "+ TOKEN_OF_MINE" in shown.stdout and value not in shown.stdout and "opsctl deploy" in shown.stdout
     assert deployed.opsctl("deploy").returncode == 0
@@ -195,6 +207,20 @@ def test_two_paths_that_lead_to_one_env_file_are_one(deployed: Project) -> None:
         assert "FRESH" not in sh(f"cat {WHERE}/app.env")
     finally:
         sh(f"rm -f {WHERE}/.env")
+
+
+def test_of_a_file_whose_values_are_put_in_only_those_that_name_the_variable_use_it(deployed: Project) -> None:
+    sh = deployed.droplet.sh
+    before = sh(f"cat {WHERE}/docker-compose.yml")
+    sh(f'echo PORT_OF_APP=7001 >{WHERE}/.env; sed -i \'s/"7001"/"$PORT_OF_APP"/\' {WHERE}/docker-compose.yml')
+    try:
+        named = deployed.with_value("7001", "env", "set", "PORT_OF_APP", "--file", ".env")
+        assert "used by, running: app\n" in named.stdout, named.stdout + named.stderr
+        nobodys = deployed.with_value("1", "env", "set", "FRESH", "--file", ".env")
+        assert "no service takes FRESH from there" in nobodys.stdout and "used by" not in nobodys.stdout
+    finally:
+        sh(f'rm -f {WHERE}/.env; sed -i \'s/"$PORT_OF_APP"/"7001"/\' {WHERE}/docker-compose.yml')
+    assert sh(f"cat {WHERE}/docker-compose.yml") == before
 
 
 def test_the_pinned_images_survive_a_prune_and_only_five_releases_are_kept(deployed: Project) -> None:

@@ -14,7 +14,7 @@ from opsctl.jobs.deploy_plan import plan_deploy
 from opsctl.jobs.deploy_refuse import Move, moves, refuse_moves, refuse_volumes
 from opsctl.jobs.deploy_tidy import tidied
 from opsctl.model.boot import BootState
-from opsctl.model.deploy import Release, Source, StagedFile, Survey
+from opsctl.model.deploy import Release, ReleaseImage, Source, StagedFile, Survey
 from opsctl.model.engine import Container
 from opsctl.model.errors import StepFailed
 from opsctl.model.plan import Plan
@@ -98,6 +98,18 @@ def test_what_may_fail_is_over_before_the_new_state_is_kept() -> None:
 def test_nothing_to_do_plans_nothing_that_changes() -> None:
     plan = planned(survey(*ALL))
     assert {step.action.kind for step in plan.steps} == {"gate"}
+
+
+def test_what_was_edited_for_this_very_run_is_no_release_to_go_back_to() -> None:
+    current = replace(CURRENT, moved=("/c.yml",))
+    waits = survey(*ALL, drift=("db",), hashes={"db": "new", "app": "old", "web": "old"}, releases=(current,))
+    assert "begin" in ids(planned(waits)) and "adopt" not in ids(planned(waits))
+    # With the edit brought in by hand, and an image exchanged as well, what runs is kept nowhere yet.
+    runs = replace(waits, releases=(replace(current, images=(ReleaseImage("app", "app:1", "sha-before"),)),))
+    assert "adopt" in ids(planned(runs))
+    every = stack(service("db", 1), service("app", 2), service("web", 3))
+    pushed = plan_deploy(waits, every, DROPLET, Source("push", "/"), Options()).planned.plan
+    assert "adopt" in ids(pushed), "a push puts another file over the edited one"
 
 
 def test_what_is_stopped_is_recreated_and_stays_stopped() -> None:

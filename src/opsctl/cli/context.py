@@ -172,21 +172,7 @@ class Context:
         """The stack file, validated whole before anything is connected."""
         from opsctl.model.stackfile import load_stack
 
-        try:
-            return load_stack(self._stack_path, droplets=self._named, learn=self.redact.learn)
-        except UsageError as error:
-            flag, _, near = error.info.next.partition(" ")
-            if flag == "-d" and "@" not in near:  # the one that was meant: the whole command with it
-                wrong = error.info.what.removeprefix("no droplet named ").partition(" (")[0]
-                argv = self.process.argv
-                words = [
-                    f"{word.removesuffix(wrong)}{near}"
-                    if word in (f"-d{wrong}", f"--droplet={wrong}") or (word == wrong and before in ("-d", "--droplet"))
-                    else word
-                    for before, word in zip(("", *argv), argv, strict=False)
-                ]
-                error.info = replace(error.info, next=self.redact(shlex.join(["opsctl", *words])))
-            raise
+        return load_stack(self._stack_path, droplets=self._named, learn=self.redact.learn)
 
     def droplets(self, *, reading: bool) -> tuple[Droplet, ...]:
         """The droplets this call is about: named, the only one, or (for reads) all of them.

@@ -107,6 +107,11 @@ def _once(app: typer.Typer, process: Process) -> int | None:
         if process.cancel.cancelled:
             raise Interrupted(signum=process.cancel.signum) from None
         raise OpsError("not done: the answer was no", code="aborted") from None
+    except UsageError as named:
+        from opsctl.cli.wrong_usage import with_the_one_meant
+
+        with_the_one_meant(named, process.argv)
+        raise
     except Exception as wrong:
         from opsctl.cli.wrong_usage import shows_help, usage_error
 

@@ -1,13 +1,15 @@
-"""What typer says of wrong arguments, in this tool's own form: what, why, next."""
+"""What is said of wrong arguments in this tool's own form: what, why, and a whole command that is right."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from opsctl.model.errors import UsageError
 
+_NAMES_DROPLET = ("-d", "--droplet", "--from-via", "--to-via", "--via", "--on")
 _WITH_VALUE = ("-d", "--droplet", "--stack", "-u", "--user", "-w", "--workdir")  # of `exec`
 
 
@@ -30,6 +32,21 @@ def usage_error(wrong: Exception, argv: Sequence[str]) -> UsageError | None:
         why = "options before -- are opsctl's own, those behind it the command's"
         return UsageError(what, why=why, next=f"put -- before the command: {_parted(argv)}")
     return UsageError(what, why=why, next=f"{path} --help")
+
+
+def with_the_one_meant(error: UsageError, argv: Sequence[str]) -> None:
+    """Where a droplet was named that is not there, and it is known which is meant: what was typed, with that one."""
+    flag, _, near = error.info.next.partition(" ")
+    if flag != "-d" or "@" in near:
+        return
+    wrong = error.info.what.removeprefix("no droplet named ").partition(" (")[0]
+    glued = {f"-d{wrong}", *(f"{each}={wrong}" for each in _NAMES_DROPLET)}
+    words = [
+        f"{word.removesuffix(wrong)}{near}" if word in glued or (word == wrong and before in _NAMES_DROPLET) else word
+        for before, word in zip(("", *argv), argv, strict=False)
+    ]
+    if words != [*argv]:
+        error.info = replace(error.info, next=_typed(words))
 
 
 def shows_help(wrong: Exception) -> bool:

@@ -219,13 +219,8 @@ class _Planner:
             git = {"top": survey.checkout.top, "commit": survey.checkout.commit, "ref": self.source.ref}
         names = tuple(each.name for each in up)
         if self.release is None:
-            self._add(
-                Step(
-                    "begin",
-                    "write the new release down",
-                    Begin(said(self.source), names, git, restart=tuple(self.restart)),
-                )
-            )
+            begin = Begin(said(self.source), names, git, restart=tuple(self.restart))
+            self._add(Step("begin", "write the new release down", begin))
         else:
             begin = Begin("", names, {}, self.release.id, tuple(self.restart))
             self._add(Step("begin", f"write down that release {self.release.id} comes back", begin))
@@ -252,7 +247,9 @@ class _Planner:
         swapped = [n for n in self.facts.compose if n in ran and (c := self.facts.of(n)) and c.image_id != ran[n]]
         # An env file that was edited since stays, and comes with the new release; unless this very run puts another.
         lost = set(current.moved_env) & {each.path for each in self.survey.files if each.differs}
-        return bool(current.moved or lost or fresh or swapped)
+        # What was edited in place for this very run has not run yet: there is nothing to go back to in it.
+        ran_already = self.source.kind != "place" or not (self.recreate or self.restart)
+        return bool((current.moved and ran_already) or lost or fresh or swapped)
 
     def _files(self) -> None:
         survey, source = self.survey, self.source

@@ -10,7 +10,7 @@ from opsctl.jobs.deploy import error_of, release_id, without_gone
 from opsctl.jobs.deploy_actions import Adopt, Put
 from opsctl.jobs.deploy_drift import kept_files, recreated
 from opsctl.jobs.deploy_steps import DeployOperations
-from opsctl.jobs.env_files import EnvFiles, Where, env_files, read, text_of, the_file
+from opsctl.jobs.env_files import EnvFiles, Where, env_files, read, takers, text_of, the_file
 from opsctl.jobs.env_text import names, with_value, without
 from opsctl.jobs.startup import merged
 from opsctl.model.deploy import Bundle, Deployer, EnvChanged, EnvDiff, EnvFile, Source, Survey
@@ -77,8 +77,9 @@ def _edit(
     source = Source("push", bundle=Bundle({path: (data, 0o600)}))
     after = engine.survey(source, cancel=call.cancel)
     live = {each.service for each in after.facts.containers if each.status == "running" and not each.oneoff}
-    running = tuple(name for name in files.used_by[path] if name in live)
-    stopped = tuple(name for name in files.used_by[path] if name not in live)
+    taking = takers(after, files, path, name.split(", "))
+    running = tuple(each for each in taking if each in live)
+    stopped = tuple(each for each in taking if each not in live)
     if before == data.decode(errors="surrogateescape"):
         need = tuple(recreated(after, after.images))
         changed = EnvChanged(call.dry_run, path, name, "unchanged", need, None, running, stopped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -48,24 +48,45 @@ def env_files(call: Call, survey: Survey) -> EnvFiles:
     return EnvFiles(used_by, {path: tuple(paths) for path, paths in found.items()})
 
 
+def takers(survey: Survey, files: EnvFiles, path: str, variables: Collection[str]) -> tuple[str, ...]:
+    """Of the services that use the file, those that take one of these variables from it.
+
+    A service with the file as its `env_file` takes them all; for one that only has values put in, its text says which.
+    """
+    whole = {name for each, by in _whole(survey).items() if each in files.same[path] for name in by}
+    named = {name for name, body in _services(survey).items() if _interpolated(body) & set(variables)}
+    return tuple(name for name in files.used_by[path] if name in whole | named)
+
+
 def _named(survey: Survey) -> dict[str, tuple[str, ...]]:
     """The env files as compose's files name them → the services that use them."""
-    compose = survey.facts.compose_files
-    folder = compose[0].rpartition("/")[0] if compose else ""
-    found: dict[str, list[str]] = {}
-    for name, body in (survey.raw.get("services") or {}).items():
-        entries = (body or {}).get("env_file") or ()
-        for each in [entries] if isinstance(entries, str) else entries:
-            path = str(each.get("path") if isinstance(each, Mapping) else each)
-            found.setdefault(path if path.startswith("/") else f"{folder}/{path}", []).append(name)
-    by_name = {name for name, body in (survey.raw.get("services") or {}).items() if _interpolates(body)}
+    found = _whole(survey)
+    by_name = {name for name, body in _services(survey).items() if _interpolated(body)}
     for path in survey.interpolates:
         found[path] = sorted({*found.get(path, ()), *by_name})
     return {path: tuple(by) for path, by in found.items()}
 
 
-def _interpolates(body: Any) -> bool:
-    return re.search(r"\$\{?[A-Za-z_]", str(body).replace("$$", "")) is not None
+def _whole(survey: Survey) -> dict[str, list[str]]:
+    """The files of `env_file:` → the services that have it."""
+    compose = survey.facts.compose_files
+    folder = compose[0].rpartition("/")[0] if compose else ""
+    found: dict[str, list[str]] = {}
+    for name, body in _services(survey).items():
+        entries = (body or {}).get("env_file") or ()
+        for each in [entries] if isinstance(entries, str) else entries:
+            path = str(each.get("path") if isinstance(each, Mapping) else each)
+            found.setdefault(path if path.startswith("/") else f"{folder}/{path}", []).append(name)
+    return found
+
+
+def _services(survey: Survey) -> Mapping[str, Any]:
+    return survey.raw.get("services") or {}
+
+
+def _interpolated(body: Any) -> set[str]:
+    """The variables whose values compose puts into a service's text."""
+    return set(re.findall(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", str(body).replace("$$", "")))
 
 
 def the_file(call: Call, survey: Survey, known: EnvFiles, where: Where, name: str | None, *, must: bool = False) -> str:

@@ -44,6 +44,8 @@ def print_env_changed(name: str, changed: EnvChanged, *, many: bool = False) -> 
     for state, names in (("running", changed.running), ("not running", changed.stopped)):
         if names:
             console.say(Text(f"used by, {state}: {', '.join(names)}", style="dim"))
+    if changed.outcome != "failed" and not (changed.running or changed.stopped):
+        console.say(Text(f"no service takes {changed.name} from there", style="dim"))
     if changed.recreate:
         text = f"{', '.join(changed.recreate)} takes it only when recreated: opsctl deploy"
         console.say(Text(text, style="yellow"))
