@@ -159,7 +159,9 @@ class Client:
                 "Accept": "application/json",
             }
             timeout = httpx.Timeout(ANSWER, connect=CONNECT)
-            self._http = httpx.AsyncClient(headers=headers, timeout=timeout, follow_redirects=False)
+            # To read the certificates that are trusted takes 0.1 s: not for a stand-in on loopback.
+            verify = not self.api.startswith("http:")
+            self._http = httpx.AsyncClient(headers=headers, timeout=timeout, follow_redirects=False, verify=verify)
         return self._http
 
     def _run(self, work: Coroutine[Any, Any, httpx.Response]) -> httpx.Response:
