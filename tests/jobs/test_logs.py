@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 from tests.tiny_image import Engine, real_engine
@@ -14,7 +15,7 @@ from opsctl.jobs.logs import History, LogLine, Query, choose, history, parse_sin
 from opsctl.jobs.logs_follow import Follower, Notice, api_time
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import StepFailed, UsageError
-from opsctl.model.ports import Host
+from opsctl.model.ports import Host, Shell
 from opsctl.model.stack import Droplet, Stack
 
 COUNT = "for i in {1..30}; do echo line $i; echo problem $i >&2; done; exec sleep 600"
@@ -177,6 +178,19 @@ def test_following_searches_too(engine: Engine, host: Host) -> None:
     followed = Followed(host, name, query(tail=None, since=None, grep="5$", services=1))
     followed.until("tick 15")
     assert followed.end()[:2] == ["tick 5", "tick 15"]
+
+
+def test_a_droplet_that_runs_out_of_memory_is_told_once() -> None:
+    """On cgroup v1 the engine sends the event for each of its containers."""
+    items: list[LogLine | Notice] = []
+    follower = Follower(cast(Shell, None), Query("all"), items.append, droplet="here", socket="", cancel=Cancel(1))
+    for name, at in (("db", 100), ("app", 100), ("web", 101), ("app", 160)):
+        known = listing.Found(name, name, "running", "Up", "i", "p", name, oneoff=False, config_files=())
+        follower._happened({"Action": "oom", "time": at, "Actor": {"ID": name}}, known)
+    assert [(item.service, item.text.split(",")[0]) for item in items if isinstance(item, Notice)] == [
+        ("db", "memory ran out"),
+        ("app", "memory ran out"),
+    ]
 
 
 def test_api_time_keeps_the_nanoseconds() -> None:

@@ -41,6 +41,7 @@ else
 fi
 """
 )
+_ONE_SHORTAGE = 5.0  # seconds within which several containers are told of the same
 _PROJECT = "com.docker.compose.project"
 _SERVICE = "com.docker.compose.service"
 _ONEOFF = "com.docker.compose.oneoff"
@@ -72,6 +73,7 @@ class Follower:
         self._threads: dict[str, threading.Thread] = {}
         self._resume: dict[str, str] = {}
         self._failure: OpsError | None = None
+        self._short_since = 0.0
 
     def run(self, found: Sequence[Found], resume: Mapping[str, str], *, since: str, project: str = "") -> None:
         """Follow until the token is done; `since` (Unix time) is from when restarts are looked for.
@@ -112,7 +114,14 @@ class Follower:
                 status = attributes.get("exitCode", "unknown")
                 self._emit(Notice(self._droplet, known.label, f"stopped, exit status {status}"))
             case "oom":
-                self._emit(Notice(self._droplet, known.label, "ran out of memory"))
+                self._short_of_memory(known, float(_unix(event)))
+
+    def _short_of_memory(self, known: Found, at: float) -> None:
+        """Where a droplet runs out, cgroup v1 tells every container of it, and nobody which one is the cause: once."""
+        if at - self._short_since > _ONE_SHORTAGE:
+            self._short_since = at
+            text = "memory ran out, in it or on the whole droplet (opsctl why tells)"
+            self._emit(Notice(self._droplet, known.label, text))
 
     def _take_up(self, found: Found) -> None:
         before = self._threads.get(found.id)
