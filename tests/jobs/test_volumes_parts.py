@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.jobs.test_deploy_plan import survey
 
 from opsctl.jobs.volumes_edit import diff, with_source
-from opsctl.jobs.volumes_find import Wish
+from opsctl.jobs.volumes_find import Wish, volume_name
 from opsctl.jobs.volumes_look import library, record_of
 from opsctl.jobs.volumes_refuse import check_path, refuse_space, refuse_target
 from opsctl.model.errors import OpsError, UsageError
@@ -176,3 +177,17 @@ def run(work: Path, text: str) -> str:
     done = subprocess.run(["bash", "-c", script, "x", str(work)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "meant", "folder"),
+    [("p_pg", "pg", "pg"), ("db", "pg", "db"), ("nonsense", "logs", "nonsense")],
+    ids=["as the engine calls it", "its service", "neither"],
+)
+def test_the_volume_that_was_meant_is_in_the_next_command(given: str, meant: str, folder: str) -> None:
+    mounted = {"db": {"volumes": [{"type": "volume", "source": "pg", "target": "/data"}]}}
+    found = survey(model={"services": mounted, "volumes": {"logs": {}, "pg": {}}})
+    assert volume_name(found, "pg") == f"{found.facts.project}_pg"
+    with pytest.raises(UsageError) as caught:
+        volume_name(found, given.replace("p_", f"{found.facts.project}_"))
+    assert caught.value.info.next == f"opsctl migrate volumes-to-host {meant} --to /opt/stack/data/{folder}"

@@ -50,11 +50,13 @@ def volume_name(survey: Survey, key: str) -> str:
             plain = key if body.get("external") else f"{survey.facts.project}_{key}"
             return str(body.get("name") or plain)
     known = list(dict.fromkeys([*(survey.model.get("volumes") or {}), *(survey.raw.get("volumes") or {})]))
-    meant = [each for each in volumes_of(survey.model, key) if each in known]
+    full = [each for each in known if f"{survey.facts.project}_{each}" == key]  # as the engine calls it
+    meant = full or [each for each in volumes_of(survey.model, key) if each in known]
+    name, folder = (meant or known or ["VOLUME"])[0], (full or [key])[0]
     raise UsageError(
         f"the compose file has no volume {key}",
         why=f"it has {', '.join(known)}" if known else "it declares none",
-        next=f"opsctl migrate volumes-to-host {(meant or known or ['VOLUME'])[0]} --to /opt/stack/data/{key}",
+        next=f"opsctl migrate volumes-to-host {name} --to /opt/stack/data/{folder}",
     )
 
 
