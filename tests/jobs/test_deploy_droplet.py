@@ -106,6 +106,15 @@ def test_a_rollback_takes_back_an_edit_that_was_made_on_the_droplet(deployed: Pr
     assert back["exit_code"] == 0 and actions(back) == {"store": "recreate"}, back
     assert sh(f"cat {WHERE}/docker-compose.yml") == before
     deployed.stable()
+    # One that fails is taken back, too, and what was edited is kept.
+    sh(f'sed -i \'s/"7001"/"nonsense"/\' {WHERE}/docker-compose.yml')
+    edited = sh(f"cat {WHERE}/docker-compose.yml")
+    failed = deployed.opsctl.json("deploy", "--rollback-on-failure")
+    assert failed["exit_code"] == 7, failed
+    assert sh(f"cat {WHERE}/docker-compose.yml") == before
+    deployed.stable()
+    kept = sh("grep -l nonsense /var/lib/opsctl/releases/*/blobs/*").split()
+    assert edited in [sh(f"cat {each}") for each in kept], kept
 
 
 def test_a_failed_gate_rolls_back_by_itself_when_asked(deployed: Project) -> None:

@@ -110,6 +110,14 @@ def test_what_was_edited_for_this_very_run_is_no_release_to_go_back_to() -> None
     every = stack(service("db", 1), service("app", 2), service("web", 3))
     pushed = plan_deploy(waits, every, DROPLET, Source("push", "/"), Options()).planned.plan
     assert "adopt" in ids(pushed), "a push puts another file over the edited one"
+    # Cut short, or failed: the edit is in no release yet.
+    begun = replace(CURRENT, id="20261102-0", status="begun", current=False, source="the files on the droplet")
+    failed = replace(waits, releases=(begun, current))
+    back = plan_deploy(failed, every, DROPLET, Source("release"), Options(), command="rollback", release=current)
+    assert "adopt" in ids(back.planned.plan) and "adopt" not in ids(planned(failed))
+    theirs = replace(failed, releases=(replace(begun, source="pushed /home/me"), current))
+    back = plan_deploy(theirs, every, DROPLET, Source("release"), Options(), command="rollback", release=current)
+    assert "adopt" not in ids(back.planned.plan)
 
 
 def test_what_is_stopped_is_recreated_and_stays_stopped() -> None:

@@ -238,8 +238,10 @@ class _Planner:
         current = next((each for each in self.survey.releases if each.current), None)
         if current is None:
             return True
-        if self.unfinished:
-            return False
+        if half := self.unfinished:
+            # But for files that somebody edited here: what is to be put over them would be the end of them.
+            mine = half.source == said(Source("place")) and not half.back
+            return mine and self.source.kind != "place" and bool(current.moved)
         fresh = [
             each.path for each in self.survey.files if each.differs and each.old and each.path not in current.files
         ]
