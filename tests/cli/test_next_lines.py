@@ -53,11 +53,8 @@ def test_a_droplet_that_does_not_exist_is_replaced_wherever_it_was_named(
         glue = ""
     stack = tmp_path / "opsctl.yaml"
     stack.write_text("version: 1\ndroplets: {app: {address: root@127.0.0.1:1}}\n")
-    if option == "-d":
-        words, what = ["volumes-to-host", "pg", "--to", "/x"], "migrate"
-    else:
-        words, what = ["redis-to-managed", "--from", TARGET, "--to", TARGET], "migrate"
-    called = [what, *words, "--stack", str(stack)]
+    volumes, stores = ("volumes-to-host", "pg", "--to", "/x"), ("redis-to-managed", "--from", TARGET, "--to", TARGET)
+    called = ["migrate", *(volumes if option == "-d" else stores), "--stack", str(stack)]
     done = opsctl(*called, *f"{option}{glue}apq".split())
     assert done.returncode == 2, done.stderr
     wanted = " ".join(["opsctl", *called, *f"{option}{glue}app".split()])
