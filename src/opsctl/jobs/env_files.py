@@ -85,8 +85,11 @@ def _services(survey: Survey) -> Mapping[str, Any]:
 
 
 def _interpolated(body: Any) -> set[str]:
-    """The variables whose values compose puts into a service's text."""
-    return set(re.findall(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", str(body).replace("$$", "")))
+    """The variables whose values compose puts into a service's text, or passes on where only their name is given."""
+    given = (body or {}).get("environment") or ()
+    pairs = given.items() if isinstance(given, Mapping) else ((str(each), None) for each in given)
+    passed = {str(name) for name, value in pairs if value is None and "=" not in str(name)}
+    return passed | set(re.findall(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", str(body).replace("$$", "")))
 
 
 def the_file(call: Call, survey: Survey, known: EnvFiles, where: Where, name: str | None, *, must: bool = False) -> str:
