@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from paramiko import Transport
 
 _TRIES: Final = 3
+_PAUSE: Final = 0.3  # s after the first try, twice that after the second
+_QUICK_PAUSE: Final = 0.1
 _KEEPALIVE: Final = 15
 _UNACKNOWLEDGED: Final = 45_000
 _MAX_HOPS: Final = 8
@@ -56,20 +58,21 @@ def dial(target: Target, answers: Answers, cancel: Cancel, hops: int = 0) -> lis
 
 
 def listen(target: Target, cancel: Cancel) -> None:
-    """Wait for sshd to say who it is, with the patience of a login: its tries, its bound, its errors.
+    """Wait for sshd to say who it is: the tries of a login, in quicker succession, with its bound and its errors.
 
-    Raises UnreachableError. Of a target behind others only a login can tell.
+    Raises UnreachableError. Of a target behind others only a login can tell. Who asks has more patience of their own,
+    or wants none; a daemon that says nothing is waited for as long as by a login.
     """
     bound = cancel.child(target.timeout)
-    _tried(target, bound, lambda: _first_words(target, bound))
+    _tried(target, bound, lambda: _first_words(target, bound), pause=_QUICK_PAUSE)
 
 
-def _tried(target: Target, bound: Cancel, once: Callable[[], _Result]) -> _Result:
+def _tried(target: Target, bound: Cancel, once: Callable[[], _Result], *, pause: float = _PAUSE) -> _Result:
     for attempt in range(_TRIES):
         try:
             return once()
         except _Flaky as error:
-            if attempt == _TRIES - 1 or bound.wait(0.3 * 2**attempt):
+            if attempt == _TRIES - 1 or bound.wait(pause * 2**attempt):
                 bound_over(bound)
                 raise UnreachableError(
                     f"{target.host} port {target.port} does not speak SSH with us",

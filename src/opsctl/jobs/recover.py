@@ -26,7 +26,7 @@ from opsctl.model.units import show_duration
 
 _FIRST_LOOK = 60.0  # s for a droplet to say how it is; one that is hung says nothing
 _LOOK = 180.0  # s later on: it is known to live, and busy
-_AT_ONCE = 0.2  # s; what has not said a word by then is likely to be away
+_AT_ONCE = 0.05  # s; it was asked when the command began, and what has not said a word by then is likely to be away
 _QUICK = 5.0  # s; who says no sooner than that is no machine that stands still
 _KNOCK, _EVERY = 1.5, 0.3  # s
 _FOLLOW = 300.0  # s; how long a boot replay that has begun is followed

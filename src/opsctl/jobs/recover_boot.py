@@ -48,7 +48,7 @@ while ! timeout 5 docker version --format '{{.Server.Version}}' >/dev/null 2>&1;
   if [ -d /run/systemd/system ]; then
     if systemctl is-failed -q docker.service; then exit 2; fi
   elif [ "$SECONDS" -ge 10 ] && ! pidof dockerd >/dev/null; then exit 2; fi
-  sleep 0.2
+  sleep 0.1
 done
 """
 
