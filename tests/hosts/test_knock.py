@@ -95,6 +95,42 @@ def test_while_a_first_connection_says_nothing_another_one_is_greeted() -> None:
         assert not bound.expired
 
 
+def test_who_took_the_connection_may_take_long_for_a_first_word_and_is_not_asked_over_and_over() -> None:
+    spoken = threading.Event()
+
+    def late(link: socket.socket, number: int) -> None:
+        if number == 1:
+            spoken.wait(3)  # longer than a packet that was dropped is waited for
+            link.sendall(b"SSH-2.0-x\r\n")
+        until_it_hangs_up(link)
+
+    with serving(late) as (knocker, taken):
+        bound = Cancel(20)
+        assert knocker(bound)
+        assert not bound.expired
+        assert 2 <= len(taken) <= 5  # begun after 0.25, 0.75, 1.75 and 3.75 s; each is a process to a busy machine
+
+
+def test_who_hangs_up_on_every_connection_is_told_at_once() -> None:
+    with serving(lambda link, _: None) as (knocker, taken):
+        bound = Cancel(20)
+        assert not knocker(bound)
+        assert not bound.expired
+        assert taken == [1]
+
+
+def test_an_sshd_that_turns_us_away_for_a_while_is_left_in_peace_and_asked_again() -> None:
+    def turned_away_once(link: socket.socket, number: int) -> None:
+        link.sendall(b"Not allowed at this time\r\n" if number == 1 else b"SSH-2.0-x\r\n")
+
+    with serving(turned_away_once) as (knocker, taken):
+        assert not knocker(Cancel(1))
+        assert taken == [1]
+    with serving(turned_away_once) as (knocker, taken):
+        assert knocker(Cancel(20))
+        assert taken == [1, 2]
+
+
 def test_this_machine_needs_no_sshd() -> None:
     knocker = Knocker(Droplet("d", "local"))
     knocker.listen(Cancel(0))

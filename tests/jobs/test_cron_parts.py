@@ -105,6 +105,8 @@ def test_the_cron_file_and_the_units_run_the_same() -> None:
         timer, service = unit_files(job, "agents").values()
         assert f"{cron_jobs.RUNNER} {job.name} {job.deadline} 0 {' '.join(job.words)}" in service
         assert ("OnCalendar=" in timer, f"RandomizedDelaySec={job.jitter}" in timer) == (True, True)
+        # Who would tell that a boot replay stands still does not wait for it.
+        assert ("After=docker.service opsctl-replay.service\n" in service) is (job.name != "watch")
         assert job.deadline + 60 <= int(service.partition("TimeoutStartSec=")[2].split()[0])
     assert "--confirm agents" in text
 

@@ -99,7 +99,7 @@ def climb(
     """Recover a droplet that never answers."""
 
     @contextmanager
-    def connect() -> Iterator[Link]:
+    def connect(_: float) -> Iterator[Link]:
         raise error or away()
         yield
 

@@ -199,8 +199,8 @@ class Context:
         return self.redact(shlex.join(["opsctl", *self.process.argv]))
 
     @contextmanager
-    def session(self, droplet: Droplet) -> Iterator[Session]:
-        """Everything a job needs on one droplet; the connection ends with the block."""
+    def session(self, droplet: Droplet, *, patience: float = 0.0) -> Iterator[Session]:
+        """Everything a job needs on one droplet; the connection ends with the block. `patience` as `connect` has it."""
         from opsctl.cli.gauges import StoreGauges
         from opsctl.docker.engine import DockerEngine
         from opsctl.hosts import connect, reading
@@ -211,6 +211,7 @@ class Context:
             droplet,
             confirm_host_key=self._confirm_host_key if asks else None,
             ask_passphrase=self._ask_passphrase if asks else None,
+            patience=patience,
         )
         gauges = StoreGauges(self, measure)
         try:

@@ -117,8 +117,8 @@ def place_of(context: Context, session: Session, reporter: Reporter) -> Place:
 
     def rescue(run_id: str, again: str, dry_run: bool) -> Means:
         @contextmanager
-        def connect() -> Iterator[Link]:
-            with context.session(session.droplet) as own:
+        def connect(patience: float) -> Iterator[Link]:
+            with context.session(session.droplet, patience=patience) as own:
                 call = call_of(context, own, reporter, ahead=False, run_id=run_id)
                 entry = replace(call.entry, command=again, name="playbook")
                 yield Link(replace(call, entry=entry, resumable=False), own.reads, own.why)

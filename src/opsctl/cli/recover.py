@@ -163,8 +163,8 @@ def _one(context: Context, session: Session, screen: _Screen, wishes: Wishes, ea
     from opsctl.jobs.recover_link import Link, Means
 
     @contextmanager
-    def connect() -> Iterator[Link]:
-        with context.session(session.droplet) as own:
+    def connect(patience: float) -> Iterator[Link]:
+        with context.session(session.droplet, patience=patience) as own:
             yield Link(call_of(context, own, screen, ahead=False), own.reads, own.why)
 
     entry = call_of(context, session, screen, ahead=False).entry

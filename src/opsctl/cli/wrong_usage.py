@@ -26,7 +26,7 @@ def usage_error(wrong: Exception, argv: Sequence[str]) -> UsageError | None:
     why = str(getattr(param, "help", None) or "")
     if type(wrong).__name__ == "MissingParameter" and param is not None:
         return UsageError(f"{_name(param)} is missing", why=why, next=f"{_typed(argv)} {_given(param, wrong)}")
-    what = str(said()).strip()
+    what = str(said()).strip().replace(": Value error, ", ": ", 1)  # pydantic's, in front of typer's own words
     what = what[:1].lower() + what[1:].rstrip(".")
     if getattr(wrong, "option_name", None) and path == "opsctl exec" and "--" not in argv:
         why = "options before -- are opsctl's own, those behind it the command's"

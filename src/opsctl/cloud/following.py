@@ -118,25 +118,27 @@ class Following:
 
     def _end(self, number: int, action: CloudAction, cancel: Cancel, tell: Tell) -> CloudAction:
         bound = cancel.child(BOUNDS.get(action.kind, BOUND))
+        within = round(bound.remaining or 0.0)
         pause, seen = _FIRST, action
         while seen.status == "in-progress":
             tell(f"{seen.kind} in progress (action {seen.id})")
             if bound.wait(max(pause, self._client.spacing)):
-                raise self._unfinished(number, seen, cancel)
+                raise self._unfinished(number, seen, within, cancel)
             pause = min(_LONGEST, pause * _SLOWER)
             try:
                 answer = self._client.get(f"/v2/actions/{action.id}", cancel=bound, tell=tell)
             except (DeadlineExceeded, Interrupted):
-                raise self._unfinished(number, seen, cancel) from None
+                raise self._unfinished(number, seen, within, cancel) from None
             seen = shapes.action(answer["action"])
         return seen
 
-    def _unfinished(self, number: int, action: CloudAction, cancel: Cancel) -> Interrupted | DeadlineExceeded:
+    def _unfinished(
+        self, number: int, action: CloudAction, within: int, cancel: Cancel
+    ) -> Interrupted | DeadlineExceeded:
         why = f"action {action.id} of droplet {number} goes on at the provider; last seen {action.status}"
         if cancel.cancelled:
             what = f"interrupted while waiting for {action.kind}"
             return Interrupted(what, signum=cancel.signum, why=why, next="opsctl droplet show")
-        bound = BOUNDS.get(action.kind, BOUND)
         return DeadlineExceeded(
-            f"{action.kind} did not end within {bound:g} s", why=why, next="opsctl droplet show", code="action-slow"
+            f"{action.kind} did not end within {within} s", why=why, next="opsctl droplet show", code="action-slow"
         )

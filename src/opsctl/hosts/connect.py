@@ -17,10 +17,12 @@ def connect(
     *,
     confirm_host_key: Callable[[str, str, str], bool] | None = None,
     ask_passphrase: Callable[[str], Secret | None] | None = None,
+    patience: float = 0.0,
     state_dir: str = STATE_DIR,
 ) -> AgentHost:
     """The host of a droplet. Where a person is there to be asked, they are: `confirm_host_key(host, key type,
-    fingerprint)` about an unknown key, `ask_passphrase(path)` about a locked key file.
+    fingerprint)` about an unknown key, `ask_passphrase(path)` about a locked key file. A login may take `patience`
+    seconds where less is configured.
     """
     settings = Settings(droplet.name, sudo=droplet.sudo, socket=droplet.socket)
     if droplet.address == "local":
@@ -33,4 +35,4 @@ def connect(
     from opsctl.hosts.ssh import SSHHost
 
     answers = Answers(confirm_host_key, ask_passphrase)
-    return SSHHost(settings, droplet, answers, state_dir=state_dir)
+    return SSHHost(settings, droplet, answers, patience=patience, state_dir=state_dir)

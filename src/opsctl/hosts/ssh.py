@@ -6,6 +6,7 @@ import shlex
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opsctl.hosts.agent import Pipe, Settings
@@ -62,11 +63,20 @@ class ChannelPipe:
 class SSHHost(AgentHost):
     """A droplet reached with SSH. Nothing is connected before the first use."""
 
-    def __init__(self, settings: Settings, droplet: Droplet, answers: Answers, *, state_dir: str = STATE_DIR) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        droplet: Droplet,
+        answers: Answers,
+        *,
+        patience: float = 0.0,
+        state_dir: str = STATE_DIR,
+    ) -> None:
         super().__init__(settings, droplet.address, state_dir=state_dir)
         self._droplet = droplet
         self._parsed = Address.parse(droplet.address)
         self._answers = answers
+        self._patience = patience
         self._way: list[Transport] = []
         self._dialling = threading.Lock()
 
@@ -125,7 +135,9 @@ class SSHHost(AgentHost):
                 hang_up(self._way)
                 # Importing paramiko takes as long as all the rest: OpenSSH and the network are asked meanwhile.
                 threading.Thread(target=load_paramiko, name="import").start()
-                self._way = dial(resolve(self._parsed, self._droplet), self._answers, cancel)
+                target = resolve(self._parsed, self._droplet)
+                target = replace(target, timeout=max(target.timeout, self._patience))
+                self._way = dial(target, self._answers, cancel)
             return self._way[-1]
         finally:
             self._dialling.release()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from opsctl.jobs.host_facts import CONFIG, FOLDER, UNITS
+from opsctl.jobs.host_facts import CONFIG, FOLDER, REPLAY, UNITS
 from opsctl.model.cron import CronJob
 from opsctl.model.errors import UsageError
 
@@ -73,8 +73,11 @@ def unit_files(job: CronJob, droplet: str) -> dict[str, str]:
         f"{head}[Unit]\nDescription=opsctl: {job.help}\n\n[Timer]\n{when}"
         f"RandomizedDelaySec={job.jitter}\nAccuracySec=1s\n\n[Install]\nWantedBy=timers.target\n"
     )
+    # After a boot all would begin together with the replay, and be slower than their bounds. Only what tells somebody
+    # does not wait: a replay that stands still is worth telling.
+    after = "docker.service" if job.name == "watch" else f"docker.service {REPLAY}"
     service = (
-        f"{head}[Unit]\nDescription=opsctl: {job.help}\nAfter=docker.service\n\n[Service]\nType=oneshot\n"
+        f"{head}[Unit]\nDescription=opsctl: {job.help}\nAfter={after}\n\n[Service]\nType=oneshot\n"
         f"ExecStart={' '.join(argv(job, droplet, jitter=0))}\nTimeoutStartSec={job.deadline + 60}\nNice=5\n"
         "MemoryAccounting=yes\n"
     )

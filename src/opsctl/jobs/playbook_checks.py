@@ -23,6 +23,7 @@ Reveal = Callable[[str], Secret]
 Tell = Callable[[str], None]
 
 _ONCE = 5.0  # s for one answer
+_FIRST_WORD = 15.0  # s for a busy sshd's, where there is time
 _PAUSE = 1.0  # s between two questions
 _EVERY = 5.0  # s between two readings of the memory that is watched
 _LONGEST = 1 << 20  # bytes of an answer that are looked at
@@ -69,7 +70,7 @@ class Checks:
         place.cancel.check(str(check))
         wanted = not check.negated
         if check.kind == "reachable":
-            answers = place.knock(place.cancel.child(_ONCE))
+            answers = place.knock(place.cancel.child(min(patience, _FIRST_WORD)))
             holds = answers == bool(check.values["reachable"])
             return Answer(check, holds is wanted, "answers" if answers else "does not answer")
         if self._away and not place.knock(place.cancel.child(_ONCE)):

@@ -245,7 +245,7 @@ def _no_help(error: OpsError) -> str:
 
 def said(answer: Answer) -> str:
     """Why a check does not hold."""
-    return answer.seen if answer.check.negated else f"{answer.check}: {answer.seen}"
+    return answer.seen if answer.check.negated else f"{answer.seen} (wanted: {answer.check})"
 
 
 def _not_so(step: PlayStep, answer: Answer, what: str) -> GateFailed:

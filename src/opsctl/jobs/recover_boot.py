@@ -23,8 +23,8 @@ from opsctl.spine.batch import Batch, Handler
 _SCRIPT = 15.0  # s
 _LAST_WORDS = 3.0
 _EVERY = 0.1  # s between two looks whether it is back
-_KNOCK = 1.5  # s for sshd's first word
-_LOGIN = 20.0  # s for a login while the droplet is still busy with its boot
+_KNOCK = 15.0  # s for sshd's first word: right after a boot everything starts at once
+_LOGIN, _LONG_LOGIN = 20.0, 60.0  # s for a login while the droplet is still busy with its boot
 _ENGINE = 120.0  # s for Docker after SSH
 _SLACK = 5.0  # s
 
@@ -154,17 +154,19 @@ def _await(story: Story, since: float, within: float, telling: Telling, stack: E
     means = story.means
     bound = means.cancel.child(within)
     telling.waiting("SSH still answers" if story.boot_before else "SSH does not answer")
+    patience = _LOGIN  # more from one login to the next, for the first one may meet the end of the boot before
     while True:
         if means.knock(bound.child(_KNOCK)):
             with ExitStack() as attempt:
                 try:
-                    link = attempt.enter_context(means.connect())
-                    if _is_new(link, story, since, telling):
+                    link = attempt.enter_context(means.connect(patience))
+                    if _is_new(link, story, since, patience, telling):
                         stack.enter_context(attempt.pop_all())
                         return link
                 except Interrupted:
                     raise
                 except OpsError as error:
+                    patience = min(patience * 1.5, _LONG_LOGIN)
                     telling.waiting(f"SSH is not ready: {error.info.why or error.info.what}")
         else:
             telling.waiting("SSH does not answer")
@@ -177,9 +179,9 @@ def _await(story: Story, since: float, within: float, telling: Telling, stack: E
             )
 
 
-def _is_new(link: Link, story: Story, since: float, telling: Telling) -> bool:
-    bound = story.means.cancel.child(_LOGIN)
-    words = link.call.host.run(_BOOT, cancel=bound, timeout=_LOGIN).text.split()
+def _is_new(link: Link, story: Story, since: float, patience: float, telling: Telling) -> bool:
+    bound = story.means.cancel.child(patience)
+    words = link.call.host.run(_BOOT, cancel=bound, timeout=patience).text.split()
     if len(words) < 2:
         return False
     boot, up = words[0], float(words[1])

@@ -47,7 +47,7 @@ def step_entry(entry: Entry, number: int, title: str) -> Entry:
     return replace(entry, run_id=f"{entry.run_id}.{number + 1}", command=f"{entry.command}   ({title})")
 
 
-Connect = Callable[[], AbstractContextManager[Link]]
+Connect = Callable[[float], AbstractContextManager[Link]]  # s a login may take; 0: as long as is configured
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,10 @@ trim() {
     rm -f "$tree"/etc/ssh/ssh_host_* "$tree/.dockerenv"
     echo 'nameserver 10.0.2.3' > "$tree/etc/resolv.conf"
     chroot "$tree" ldconfig
+    # Empty: the first boot gives the machine an id of its own, and keeps it. The journal of a boot outlives it, as on any
+    # droplet: it tells who killed the one before.
     : > "$tree/etc/machine-id"
+    mkdir -p "$tree/var/log/journal"
     # Newer than /usr: nothing is rebuilt at the first boot.
     touch "$tree/etc/.updated" "$tree/var/.updated"
 }
