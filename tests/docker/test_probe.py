@@ -50,7 +50,7 @@ def test_everything_variable_is_an_argument() -> None:
     spec = ProbeSpec("a", "id-a", Gate(sql=hostile, command=("sh", hostile)), ("CMD-SHELL", hostile), PORTS, (hostile,))
     built = script(spec)
     assert hostile not in built.text and built.args.count(hostile) == 4
-    assert built.args[:8] == ("0.05", "1.5", "0", "", "1", "1", "db", "id-db")
+    assert built.args[:9] == ("0.05", "1.5", "0", "", "1", "700", "1", "db", "id-db")
 
 
 def test_lines_and_states() -> None:

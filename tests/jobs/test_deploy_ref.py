@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import Droplet
 from tests.jobs.deploy_project import COMPOSE, WHERE, Project, project, result
+from tests.jobs.test_deploy_users import as_user
 
 pytestmark = pytest.mark.sandbox
 
@@ -101,3 +102,21 @@ def test_a_ref_that_cannot_be_had_is_said_and_nothing_is_touched(
         cloned.droplet.sh(f"cd {WHERE}; [ ! -d .away ] || mv .away .git; git checkout -q .")
     assert done.returncode == 1 and says in done.stderr, done.stderr
     assert cloned.ids() == ids
+
+
+def test_a_user_with_sudo_leaves_a_checkout_of_their_own_to_themselves(cloned: Project) -> None:
+    """git runs as root there, and what it writes would be root's."""
+    sh = cloned.droplet.sh
+    ours = f"find {WHERE} -not -user alex"
+    sh(f"chown -R alex: {WHERE}; cd {WHERE}; git -c safe.directory='*' checkout -q -f --detach main")
+    sh(f"chown -R alex: {WHERE}")
+    try:
+        mine = as_user(cloned, "alex")
+        done = mine.opsctl.json("deploy", "--ref", "main")
+        assert done["exit_code"] == 0 and "75M" in sh(f"cat {WHERE}/docker-compose.yml"), done
+        assert not sh(ours)
+        back = mine.opsctl.json("rollback")
+        assert back["exit_code"] == 0 and "64M" in sh(f"cat {WHERE}/docker-compose.yml"), back
+        assert not sh(ours)
+    finally:
+        sh(f"chown -R root: {WHERE}")

@@ -92,6 +92,21 @@ CHECKOUT = r"""
 top=$1 was=$2 want=$3 remote=$4 ref=$5; shift 5; ours=$(printf '%s\n' "$@")
 git() { command git -c safe.directory='*' -C "$top" "$@"; }
 export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND='ssh -oBatchMode=yes -oConnectTimeout=15'
+# Through sudo git leaves root's files in a checkout of somebody's own, who then could no longer use it.
+given_back() {
+  local owner inside path
+  owner=$(stat -c %u:%g -- "$top")
+  [ "$(id -u)" = 0 ] && [ "${owner%:*}" != 0 ] || return 0
+  inside=$(git rev-parse --absolute-git-dir) && find "$inside" -xdev -uid 0 -newer "$mark" -exec chown -h "$owner" {} +
+  while IFS= read -r -d '' path; do
+    path=$top/$path
+    while [ "$path" != "$top" ]; do  # the folders on the way may be new as well
+      [ -z "$(find "$path" -maxdepth 0 -uid 0 -newer "$mark" 2>/dev/null)" ] || chown -h "$owner" -- "$path"
+      path=${path%/*}
+    done
+  done < <(git diff --name-only --no-renames -z "$was" "$want")
+}
+mark=$(mktemp) && touch -d '2 seconds ago' -- "$mark" && trap 'given_back; rm -f -- "$mark"' EXIT
 now=$(git rev-parse HEAD)
 [ "$now" = "$was" ] || [ "$now" = "$want" ] || { echo "HEAD of $top has moved to $now" >&2; exit 86; }
 git cat-file -e "$want^{commit}" 2>/dev/null ||

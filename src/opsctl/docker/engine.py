@@ -111,6 +111,7 @@ class DockerEngine:
         settle: float = 0.0,
         one_shot: frozenset[str] = frozenset(),
         tolerant: frozenset[str] = frozenset(),
+        grace: float = 0.7,
     ) -> Script:
         """A loop that prints every change of state until all have passed or one that matters has failed."""
         return probe.probe_script(
@@ -123,6 +124,7 @@ class DockerEngine:
             tolerant=tolerant,
             socket=self._socket,
             direct=not self._rootless,
+            grace=grace,
         )
 
     def parse_probe(self, line: str) -> ProbeState | None:

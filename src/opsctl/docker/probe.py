@@ -43,10 +43,15 @@ def probe_script(
     tolerant: frozenset[str],
     socket: str,
     direct: bool,
+    grace: float = 0.7,
 ) -> Script:
-    """The loop over all `specs`; `direct` says whether containers can be reached at their own addresses."""
+    """The loop over all `specs`; `direct` says whether containers can be reached at their own addresses.
+
+    `grace`: seconds that the first try of each may take beyond the gate's own bound.
+    """
     watched = [(name, container) for name, container in watch.items()]
-    args = [f"{interval:g}", since, f"{settle:g}", socket, "1" if direct else "0", str(len(watched))]
+    args = [f"{interval:g}", since, f"{settle:g}", socket, "1" if direct else "0"]
+    args += [str(round(grace * 1000)), str(len(watched))]
     for name, container in watched:
         args += [name, container]
     args.append(str(len(specs)))

@@ -3,7 +3,7 @@
 # of memory or was found unhealthy. Everything meets in one pipe, and only changes are printed.
 export LC_ALL=C PATH="$PATH:/usr/local/bin:/snap/bin"
 trap '' PIPE
-interval=$1 since=$2 settle=$3 socket=$4 direct=$5; shift 5
+interval=$1 since=$2 settle=$3 socket=$4 direct=$5 grace=$6; shift 6
 [ -n "$socket" ] && export DOCKER_HOST="unix://$socket"
 [ -n "$since" ] || since=$EPOCHREALTIME
 exec 8<> <(:)   # never readable: `read -t` on it is a sleep that forks nothing
@@ -267,7 +267,8 @@ while [ -z "$failed" ]; do
   esac
   now
   for s in "${asked[@]}"; do   # a probe that hangs must not outlive its deadline
-    [ "${state_of[$s]:-}" = done ] || [ "$now" -lt $((within[$s] + 700)) ] || settled "$s" timeout "${last[$s]:-no answer}"
+    more=700; [ -n "${last[$s]:-}" ] || more=$grace
+    [ "${state_of[$s]:-}" = done ] || [ "$now" -lt $((within[$s] + more)) ] || settled "$s" timeout "${last[$s]:-no answer}"
   done
 done
 available

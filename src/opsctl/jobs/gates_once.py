@@ -32,12 +32,17 @@ def specs(
     return tuple(found)
 
 
-def ask(engine: Operator, shell: Shell, wanted: tuple[ProbeSpec, ...], *, cancel: Cancel) -> dict[str, ProbeState]:
-    """The last state of each gate, side by side; as long as the slowest takes, but never beyond its patience."""
+def ask(
+    engine: Operator, shell: Shell, wanted: tuple[ProbeSpec, ...], *, cancel: Cancel, grace: float = 0.7
+) -> dict[str, ProbeState]:
+    """The last state of each gate, side by side; as long as the slowest takes, but never beyond its patience.
+
+    A gate that was not answered once has `grace` seconds more.
+    """
     if not wanted:
         return {}
-    bound = max(each.gate.within for each in wanted) + _GRACE
-    script = engine.probe(wanted, interval=0.2, tolerant=frozenset(each.service for each in wanted))
+    bound = max(each.gate.within for each in wanted) + grace + _GRACE
+    script = engine.probe(wanted, interval=0.2, tolerant=frozenset(each.service for each in wanted), grace=grace)
     stream = shell.stream(script, cancel=cancel, timeout=bound)
     states: dict[str, ProbeState] = {}
     open_ = {each.service for each in wanted}

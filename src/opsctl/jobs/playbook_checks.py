@@ -23,6 +23,7 @@ Reveal = Callable[[str], Secret]
 Tell = Callable[[str], None]
 
 _ONCE = 5.0  # s for one answer
+_BUSY = 15.0  # s more for a first answer: after a boot a command in a container takes its time
 _FIRST_WORD = 15.0  # s for a busy sshd's, where there is time
 _PAUSE = 1.0  # s between two questions
 _EVERY = 5.0  # s between two readings of the memory that is watched
@@ -193,7 +194,7 @@ def _inside(place: Place, check: Check, patience: float) -> tuple[bool, str]:
 
 def _asked(place: Place, specs: tuple[ProbeSpec, ...]) -> tuple[bool, str]:
     try:
-        states = ask(place.engine, place.reads, specs, cancel=place.cancel)
+        states = ask(place.engine, place.reads, specs, cancel=place.cancel, grace=_BUSY)
     except DeadlineExceeded as error:
         return False, error.info.what
     except StepFailed as error:

@@ -84,12 +84,13 @@ class Operator(Engine, Protocol):
         settle: float = 0.0,
         one_shot: frozenset[str] = frozenset(),
         tolerant: frozenset[str] = frozenset(),
+        grace: float = 0.7,
     ) -> Script:
         """As Engine.probe; `since` is the host's clock (s) from which on the engine's events count.
 
         `watch` (service → container id) names what is up already and must stay so, `settle` for how many seconds
         after the last probe passed. The failure of a `tolerant` service does not end the loop. `one_shot` services
-        pass by exiting with 0.
+        pass by exiting with 0. A first try may take `grace` seconds beyond its gate's own bound.
         """
         ...
 
