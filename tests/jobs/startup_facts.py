@@ -11,7 +11,7 @@ from opsctl.model.stack import Droplet, Gate, Service, Stack
 
 MB = 1_000_000
 DROPLET = Droplet("d", "root@h", compose=("/c.yml",), reserve=200 * MB)
-ENGINE = EngineInfo("26.1.5", "1.45", "2.26.1", False, False, "2", "systemd", "/var/lib/docker", "/run/docker.sock")
+ENGINE = EngineInfo("26.1.5", "2.26.1", False, False, "2", "systemd", "/var/lib/docker", "/run/docker.sock")
 
 
 def compose(

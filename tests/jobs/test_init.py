@@ -23,7 +23,7 @@ from opsctl.model.stackfile_load import read_stack
 from opsctl.model.stackfile_yaml import read_yaml
 from opsctl.model.units import parse_size
 
-INFO = EngineInfo("26.1.5", "1.45", "2.26.1", False, False, "2", "systemd", "/var/lib/docker", "/var/run/docker.sock")
+INFO = EngineInfo("26.1.5", "2.26.1", False, False, "2", "systemd", "/var/lib/docker", "/var/run/docker.sock")
 DROPLET = Droplet("agents", "root@203.0.113.7", compose=("/opt/stack/docker-compose.yml",))
 
 

@@ -65,7 +65,7 @@ def compose(name: str, **more: Any) -> ComposeService:
 
 def facts(*containers: Container, **more: Any) -> StackFacts:
     values: dict[str, Any] = {
-        "engine": EngineInfo("26.1.5", "1.45", "2.26.1", False, False, "2", "systemd", "/var/lib/docker", ""),
+        "engine": EngineInfo("26.1.5", "2.26.1", False, False, "2", "systemd", "/var/lib/docker", ""),
         "memory": MemInfo(2 * 10**9, 10**9, 10**9, 0, 0),
         "boot_id": "b",
         "uptime": 60.0,

@@ -145,7 +145,6 @@ def engine_info(sections: Mapping[str, Section]) -> EngineInfo:
     root = str(info.get("root") or "")
     return EngineInfo(
         version=str(info.get("version") or ""),
-        api_version=sections["version"].text if "version" in sections and sections["version"].code == 0 else "",
         compose_version=str(plugins.get("compose") or "").lstrip("v"),
         rootless="name=rootless" in security,
         snap="/snap/" in root or any(path.startswith("/snap/") for path in binaries),

@@ -32,7 +32,22 @@ machine() {
   printf 'boot %s\n' "$(</proc/sys/kernel/random/boot_id)"; printf 'uptime %s\n' "$(</proc/uptime)"
   cat /proc/meminfo; [ ! -r "$state/boot.json" ] || printf 'boot.json %s\n' "$(<"$state/boot.json")"; begun; cd "$state/then" 2>/dev/null && grep -H '' ./* 2>/dev/null; true
 }
-sockets() { printf '%s\n' "${DOCKER_HOST:-$(docker context inspect --format '{{.Endpoints.docker.Host}}')}"; command -v docker docker-compose; true; }
+client=${DOCKER_CONFIG:-$HOME/.docker}
+sockets() {
+  local host=${DOCKER_HOST:-}
+  if [ -z "$host$DOCKER_CONTEXT" ] && ! grep -qs currentContext "$client/config.json"; then host=unix:///var/run/docker.sock; fi
+  printf '%s\n' "${host:-$(docker context inspect --format '{{.Endpoints.docker.Host}}')}"; command -v docker docker-compose; true
+}
+# Docker's client would start compose twice, once to ask it what it is: where it is known which file the client would
+# take, that one is asked. A snap has its own.
+compose_at() {
+  local each
+  case $(command -v docker) in /snap/*) return ;; esac
+  ! grep -qs cliPluginsExtraDirs "$client/config.json" || return
+  for each in "$client" /usr/local/lib/docker /usr/local/libexec/docker /usr/lib/docker /usr/libexec/docker; do
+    [ ! -e "$each/cli-plugins/docker-compose" ] || { call=("$each/cli-plugins/docker-compose"); return; }
+  done
+}
 if ! command -v docker >/dev/null; then section nodocker true; exit 0; fi
 exec 10< <(section inspect inspect) 11< <(section info docker info --format "$info")
 exec 12< <(section images docker image ls --format '{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}} {{.ID}}' --digests)
@@ -47,7 +62,7 @@ if [ ${#files[@]} -eq 0 ]; then
   done <<<"$rows"
   others=$(printf '%s\n' "$rows" | sed 's/^ *[0-9]* //; s/|.*//' | sort -u | grep -c .)
 fi
-call=(docker compose --profile '*'); for f in "${files[@]}"; do call+=(-f "$f"); done
+call=(docker compose); compose_at; call+=(--profile '*'); for f in "${files[@]}"; do call+=(-f "$f"); done
 for f in "${envs[@]}"; do call+=(--env-file "$f"); done
 [ -n "$project" ] && call+=(-p "$project"); [ -n "$work" ] && call+=(--project-directory "$work")
 if [ ${#files[@]} -gt 0 ]; then
@@ -61,7 +76,7 @@ if [ ${#files[@]} -gt 0 ]; then
   printf '%s call\n%s\n%s\n%s\n%s\n' "$mark" "${hash%% *}" "$project" "$work" "${others:-1}"
   printf '%s\n' "${files[@]}"; printf '%s rc 0\n' "$mark"
 fi
-section machine machine; section version docker version --format '{{.Server.APIVersion}}'; section socket sockets
+section machine machine; section socket sockets
 cat <&10; cat <&11; cat <&12
 [ ${#files[@]} -gt 0 ] && cat <&13 && cat <&14
 [ -e /dev/fd/15 ] && cat <&15

@@ -83,7 +83,6 @@ class EngineInfo:
     """Which engine answers, and how."""
 
     version: str
-    api_version: str
     compose_version: str  # "" when there is no compose v2
     rootless: bool
     snap: bool
