@@ -10,6 +10,7 @@ from opsctl.jobs.call import STATE_DIR, Call
 from opsctl.jobs.heal_plan import Try
 from opsctl.jobs.startup import execute, find_sql, merged
 from opsctl.jobs.startup_plan import Planned
+from opsctl.jobs.why_times import seconds_of
 from opsctl.model.errors import ExitCode, GateFailed, StepFailed
 from opsctl.model.events import Outcome
 from opsctl.model.operate import DropletFacts
@@ -21,7 +22,13 @@ from opsctl.spine import hold
 from opsctl.spine.batch import Batch, Handler
 
 FILE = f"{STATE_DIR}/heal.json"
-_READ = 'date +%s; cat -- "$1" 2>/dev/null; exit 0'
+# $1 heal.json, $2 audit. The last line is when somebody last worked on what runs there, "" where nobody did.
+_READ = r"""
+date +%s; printf '%s\n' "$(cat -- "$1" 2>/dev/null)"
+tail -n 500 -- "$2" 2>/dev/null | grep -E '"event":"begin".*"name":"(startup|restart|deploy|rollback|recover|playbook)"' |
+  sed -n '$s/^{"at":"\([^"]*\)".*/\1/p'
+exit 0
+"""
 _WRITE = r"""
 umask 002
 mkdir -p -- "${1%/*}" && printf '%s\n' "$2" >"$1.new" && mv -f -- "$1.new" "$1"
@@ -34,8 +41,10 @@ def heal(call: Call) -> DropletResult[Changed]:
     facts = call.facts()
     if held is not None:
         return _nothing(call, facts, (f"stands aside: {held.reason} ({held.left} s left, run {held.run_id})",))
-    clock, _, text = call.host.run(Script(_READ, (FILE,)), cancel=call.cancel, timeout=30).text.partition("\n")
-    now, known = float(clock), heal_plan.parse(text)
+    script = Script(_READ, (FILE, f"{call.state_dir}/audit.jsonl"))
+    clock, text, by_hand = call.host.run(script, cancel=call.cancel, timeout=30).text.split("\n")[:3]
+    # Whoever worked there may have mended it: what was tried before counts no more.
+    now, known = float(clock), heal_plan.since(heal_plan.parse(text), seconds_of(by_hand) or 0.0)
     stack = merged(call, facts)
     sick, notes = heal_plan.find(facts, stack, known, now)
     said = (*heal_plan.words(sick), *notes)

@@ -64,6 +64,11 @@ def parse(text: str) -> dict[str, tuple[float, ...]]:
         return {}
 
 
+def since(tries: Mapping[str, Sequence[float]], begin: float) -> dict[str, tuple[float, ...]]:
+    """Those after `begin`, the droplet's clock in seconds."""
+    return {name: tuple(each for each in times if each > begin) for name, times in tries.items()}
+
+
 def to_text(tries: Mapping[str, Sequence[float]]) -> str:
     """The content of heal.json."""
     return json.dumps({"version": 1, "services": {name: list(each) for name, each in sorted(tries.items())}})
