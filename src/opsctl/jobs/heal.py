@@ -25,7 +25,8 @@ FILE = f"{STATE_DIR}/heal.json"
 # $1 heal.json, $2 audit. The last line is when somebody last worked on what runs there, "" where nobody did.
 _READ = r"""
 date +%s; printf '%s\n' "$(cat -- "$1" 2>/dev/null)"
-tail -n 500 -- "$2" 2>/dev/null | grep -E '"event":"begin".*"name":"(startup|restart|deploy|rollback|recover|playbook)"' |
+tail -n 500 -- "$2" 2>/dev/null |
+  grep -E '"event":"begin".*"name":"(startup|restart|deploy|rollback|recover|playbook)"' |
   sed -n '$s/^{"at":"\([^"]*\)".*/\1/p'
 exit 0
 """
