@@ -84,7 +84,7 @@ OLD = json.dumps({**INFO, "version": "19.03.1", "plugins": PLUGINS})
     [
         (f"{MARK} nodocker\n{MARK} rc 0\n", "no-docker", "install Docker"),
         (answer(inspect=(DENIED, 1)), "docker-permission", "usermod -aG docker"),
-        (answer(inspect=(DOWN, 1)), "engine-down", "systemctl start docker"),
+        (answer(inspect=(DOWN, 1)), "engine-down", "opsctl recover"),
         (answer(inspect=("Error response from daemon: client version 1.50 is too new", 1)), "engine-refused", "doctor"),
         (answer(info=NO_PLUGIN), "no-compose", "docker-compose-plugin"),
         (answer(info=NO_PLUGIN, socket="s\n/usr/bin/docker\n/usr/bin/docker-compose"), "compose-v1", "docker-compose"),

@@ -228,7 +228,7 @@ def only_weaviate(stores: Stores) -> str:
     raise UsageError(
         f"the stack file has {len(names)} stores that are Weaviate" if names else "the stack file has no Weaviate",
         why=", ".join(names) if names else "nothing under `stores:` has the key weaviate",
-        next=f"--store {names[0]}" if names else "--store http://127.0.0.1:8080",
+        next=stores.instead("--store", names[0] if names else "http://127.0.0.1:8080"),
     )
 
 

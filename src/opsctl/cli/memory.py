@@ -101,5 +101,9 @@ def _write(path: Path, reports: list[MemoryReport]) -> None:
     try:
         path.write_text(html_report(reports), encoding="utf-8")
     except OSError as error:
-        raise OpsError(f"{path} could not be written", why=str(error.strerror or error)) from error
+        raise OpsError(
+            f"{path} could not be written",
+            why=str(error.strerror or error),
+            next="opsctl memory report --html report.html",
+        ) from error
     typer.echo(f"wrote {path}", err=True)

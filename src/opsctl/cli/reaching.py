@@ -96,13 +96,13 @@ class Stores:
             raise UsageError(
                 f"{flag}: the stack file has no store {text!r}" if text else f"{flag} names no store",
                 why=f"it has {', '.join(names)}" if names else f"it has none of {' or '.join(kinds)}",
-                next=self._instead(flag, names[0] if names else example(kinds)),
+                next=self.instead(flag, names[0] if names else example(kinds)),
             )
         try:
             url = parse_store(Secret(text), kinds)
         except ValueError as error:
             self.context.redact.learn(text)
-            raise UsageError(f"{flag} cannot be used: {error}", next=self._instead(flag, example(kinds))) from None
+            raise UsageError(f"{flag} cannot be used: {error}", next=self.instead(flag, example(kinds))) from None
         if url.password is not None:
             self.context.redact.learn(url.password)
             raise UsageError(
@@ -118,7 +118,7 @@ class Stores:
             raise UsageError(
                 f"{flag}: the store {name} is {own}",
                 why=f"expected {' or '.join(kinds)}",
-                next=f"{self._instead(flag, example(kinds))}   (or another store of the stack file)",
+                next=f"{self.instead(flag, example(kinds))}   (or another store of the stack file)",
             )
         try:
             url = parse_store(given[own], kinds)
@@ -131,7 +131,7 @@ class Stores:
             self.context.redact.learn(url.password)
         return url
 
-    def _instead(self, flag: str, value: str) -> str:
+    def instead(self, flag: str, value: str) -> str:
         """This call as it was typed, with another value of an option."""
         words = [each for each in self.context.process.argv if not each.startswith(f"{flag}=")]
         at = words.index(flag) if flag in words else len(words)

@@ -64,7 +64,7 @@ def _engine_error(droplet: Droplet, text: str) -> UnreachableError:
         return UnreachableError(
             f"the Docker engine on {droplet.name} does not answer",
             why=why,
-            next="on the droplet: systemctl start docker; journalctl -u docker -n 50 says why it stopped",
+            next="opsctl recover   # starts the engine, then the services",
             code="engine-down",
         )
     return UnreachableError(

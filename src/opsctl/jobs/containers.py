@@ -163,6 +163,9 @@ def engine_error(code: int, text: str) -> OpsError:
         )
     if "cannot connect to the docker daemon" in lowered or "is the docker daemon running" in lowered:
         return UnreachableError(
-            "the Docker engine does not answer", why=last, next="sudo systemctl start docker", code="engine-down"
+            "the Docker engine does not answer",
+            why=last,
+            next="opsctl recover   # starts the engine, then the services",
+            code="engine-down",
         )
     return OpsError("docker could not do that", why=last, next="opsctl doctor")

@@ -57,7 +57,7 @@ def report(facts: MemoryFacts, stack: Stack, droplet: Droplet, *, patience: floa
 def engine_error(seen: MemoryReport) -> ErrorInfo | None:
     """The error beside a report that could only tell about the host."""
     reasons = {
-        "none": ("no Docker engine was found", "there is no socket at the usual places"),
+        "none": ("no Docker engine answers", "there is no socket at the usual places: it is down, or not installed"),
         "denied": ("Docker's socket may not be used", "the user has no right to write to it"),
         "down": ("the Docker engine does not answer", "its socket is there, but nobody listens"),
         "no-client": ("the Docker engine could not be asked", "neither curl nor the docker command is installed"),
@@ -65,7 +65,8 @@ def engine_error(seen: MemoryReport) -> ErrorInfo | None:
     if seen.host.engine_problem not in reasons:
         return None
     what, why = reasons[seen.host.engine_problem]
-    return ErrorInfo(f"engine-{seen.host.engine_problem}", f"{what} on {seen.droplet}", why, "opsctl doctor")
+    following = "opsctl why" if seen.host.engine_problem in ("none", "down") else "opsctl doctor"
+    return ErrorInfo(f"engine-{seen.host.engine_problem}", f"{what} on {seen.droplet}", why, following)
 
 
 def _host(facts: MemoryFacts, droplet: Droplet) -> HostMemory:

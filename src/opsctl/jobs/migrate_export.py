@@ -39,14 +39,16 @@ def format_of(path: Path) -> Format:
     if found == "jsonl":
         return "jsonl"
     raise UsageError(
-        f"--to {path}: its name tells no format", why="it ends in neither .csv nor .jsonl", next="--to records.csv"
+        f"--to {path}: its name tells no format",
+        why="it ends in neither .csv nor .jsonl",
+        next="opsctl migrate export last --to records.csv",
     )
 
 
 def check_new(path: Path, *, force: bool) -> None:
     """Refuse to write over a file. Raises UsageError."""
     if path.is_dir():
-        raise UsageError(f"--to {path} is a folder", next=f"--to {path}/records.csv")
+        raise UsageError(f"--to {path} is a folder", next=f"opsctl migrate export last --to {path}/records.csv")
     if os.path.lexists(path) and not force:
         raise UsageError(f"{path} is there already", next="add --force to replace it, or name another file")
 

@@ -52,9 +52,9 @@ def gate_specs(facts: WhyFacts, stack: Stack, own: Mapping[str, Container], serv
     found = []
     for name, each in own.items():
         gate = stack.services[name].gate if name in stack.services else Gate()
-        started = seconds_of(each.started_at)
-        young = started is None or facts.now - started < _YOUNG
-        if each.status != "running" or each.health in ("unhealthy", "starting") or young or service not in ("", name):
+        if each.status != "running" or each.health in ("unhealthy", "starting") or service not in ("", name):
+            continue
+        if _is_young(each, facts):
             continue
         if gate.http or gate.tcp:
             asked = Gate(http=gate.http, tcp=gate.tcp, status=gate.status, within=_ANSWER)
@@ -94,7 +94,7 @@ def explain(
         next=next_steps(
             verdict, facts, stack, droplet, deaths, why_now.live(kills, facts, deaths, droplet), killed=bool(kills)
         ),
-        notes=(*notes(facts), *_unasked(facts, own, service, gates)),
+        notes=(*notes(facts), *_unasked(facts, stack, own, service, gates)),
         boot_id=facts.boot_id,
         booted=utc(facts.now - facts.uptime),
         uptime=facts.uptime,
@@ -130,12 +130,25 @@ def _own(facts: WhyFacts, stack: Stack, droplet: Droplet) -> dict[str, Container
 
 
 def _unasked(
-    facts: WhyFacts, own: Mapping[str, Container], service: str, gates: Mapping[str, ProbeState]
+    facts: WhyFacts, stack: Stack, own: Mapping[str, Container], service: str, gates: Mapping[str, ProbeState]
 ) -> tuple[str, ...]:
-    """Where one service was asked for and nobody asked it whether it answers."""
-    if not service or service in gates or facts.engine_error or service not in own or own[service].status != "running":
+    """Whom nobody asked whether it answers: who has only just started, and the one asked for that cannot be asked."""
+    if facts.engine_error:
         return ()
-    return (f"Whether {service} answers was not asked: it has no HTTP or TCP gate, or it has only just started.",)
+    running = {name: each for name, each in own.items() if each.status == "running" and service in ("", name)}
+    asked = {name for name, each in stack.services.items() if each.gate.http or each.gate.tcp}
+    young = [name for name, each in running.items() if name in asked and _is_young(each, facts)]
+    if young:
+        what = "it has" if len(young) == 1 else "they have"
+        return (f"Whether {', '.join(young)} answers was not asked: {what} only just started.",)
+    if service not in running or service in gates:
+        return ()
+    return (f"Whether {service} answers was not asked: it has no HTTP or TCP gate.",)
+
+
+def _is_young(container: Container, facts: WhyFacts) -> bool:
+    started = seconds_of(container.started_at)
+    return started is None or facts.now - started < _YOUNG
 
 
 def _check(service: str, stack: Stack, own: Mapping[str, Container], facts: WhyFacts) -> None:

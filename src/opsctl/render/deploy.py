@@ -23,7 +23,8 @@ def print_deployed(name: str, deployed: Deployed, *, redact: Callable[[str], str
     for file in deployed.files:
         console.say(_file(file))
     for each in deployed.services:
-        head = Text.assemble((f"  {each.service}", "bold"), "  ", (each.action, _STYLES.get(each.action, "")))
+        action = each.action or "its container stays as it is"
+        head = Text.assemble((f"  {each.service}", "bold"), "  ", (action, _STYLES.get(each.action, "dim")))
         console.say(head.append(f"  {each.why}" if each.why else "", style="dim"))
         for line in each.changes:
             console.say(Text(f"    {redact(line)}"))

@@ -131,7 +131,8 @@ def _count(value: int | None) -> str:
 def _short(host: HostMemory, limits: Limits) -> RenderableType:
     table = Table.grid(padding=(0, 2, 0, 0))
     without = f"; none that bites: {', '.join(limits.unlimited)}" if limits.unlimited else ""
-    table.add_row("limits", f"{show_size(limits.total)} in all = {limits.share:.1f} × the RAM{without}")
+    together = f"{show_size(limits.total)} in all = {limits.share:.1f} × the RAM{without}"
+    table.add_row("limits", UNKNOWN if host.engine_problem else together)
     if host.pressure is None:
         table.add_row("pressure", UNKNOWN)
     else:

@@ -64,7 +64,8 @@ def headline(found: Recovery) -> tuple[str, bool]:
 def wrong(found: Recovery) -> tuple[str, ...]:
     """What was wrong, in sentences: by the look before, else by the one after."""
     if found.before is not None and found.before.verdict != "ok":
-        return found.before.answer
+        said = found.before.answer
+        return (f"What was wrong: {said[0]}", *said[1:]) if said and found.recovered and not found.dry_run else said
     if found.before is None and found.after is not None:
         reason = found.unreachable.why or found.unreachable.what if found.unreachable else ""
         first = (f"It did not answer{f' ({reason})' if reason else ''}. What its kernel says now:",)

@@ -60,7 +60,7 @@ def get(name: str) -> Sandbox:
         raise UsageError(
             f"there is no sandbox {name!r}",
             why=f"there is {', '.join(known)}" if known else "there is none at all",
-            next=f"opsctl sandbox up --name {name}",
+            next=f"opsctl sandbox status --name {known[0]}" if len(known) == 1 else f"opsctl sandbox up --name {name}",
         )
     return sandbox
 
