@@ -139,8 +139,8 @@ def _unasked(
     asked = {name for name, each in stack.services.items() if each.gate.http or each.gate.tcp}
     young = [name for name, each in running.items() if name in asked and _is_young(each, facts)]
     if young:
-        what = "it has" if len(young) == 1 else "they have"
-        return (f"Whether {', '.join(young)} answers was not asked: {what} only just started.",)
+        answer, have = ("answers", "it has") if len(young) == 1 else ("answer", "they have")
+        return (f"Whether {', '.join(young)} {answer} was not asked: {have} only just started.",)
     if service not in running or service in gates:
         return ()
     return (f"Whether {service} answers was not asked: it has no HTTP or TCP gate.",)
