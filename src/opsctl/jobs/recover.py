@@ -29,6 +29,7 @@ _LOOK = 180.0  # s later on: it is known to live, and busy
 _AT_ONCE = 0.05  # s; it was asked when the command began, and what has not said a word by then is likely to be away
 _QUICK = 5.0  # s; who says no sooner than that is no machine that stands still
 _KNOCK, _EVERY = 15.0, 0.3  # s
+_SLOW_LOGIN = 45.0  # s where it was not there a moment ago: it is busy with its boot
 _FOLLOW = 300.0  # s; how long a boot replay that has begun is followed
 # Only these say that the droplet is away. A login that is refused would be refused after a reboot, too.
 AWAY = ("timeout", "refused", "no-banner", "unreachable", "connection-lost", "deadline", "no-shell", "jump-failed")
@@ -96,7 +97,7 @@ class _Ladder:
             began = time.monotonic()
             try:
                 self._listen()
-                link = stack.enter_context(self._means.connect(0.0))
+                link = stack.enter_context(self._means.connect(_SLOW_LOGIN if self._was_away else 0.0))
                 self._before = link.measure(self._means.cancel.child(_FIRST_LOOK))
             except (UnreachableError, DeadlineExceeded) as error:
                 self._means.cancel.check("the first look")

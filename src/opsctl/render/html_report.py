@@ -153,6 +153,8 @@ def _finding(each: Finding) -> str:
 
 def _limits(report: MemoryReport) -> str:
     limits, host = report.limits, report.host
+    if host.engine_problem:
+        return f'<p class="soft">{UNKNOWN}: Docker was not asked</p>'
     widest = max(limits.total, host.total, 1)
     over = "at-risk" if limits.total > host.total else "healthy"
     without = (
