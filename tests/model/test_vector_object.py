@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -44,3 +45,11 @@ def test_a_date_has_one_form() -> None:
     assert same_date("2026-11-27T01:30:00+02:00") == "2026-11-26T23:30:00Z"
     assert same_date("2026-11-26T23:30:00.123456789Z") == "2026-11-26T23:30:00.123456Z"
     assert same_date("0987-01-02T03:04:05Z") == "0987-01-02T03:04:05Z"
+
+
+@pytest.mark.parametrize("text", ["", 'a"b\\c', "\x00\x1f\x7f\u2028", "ü€😀", "</script>"])
+def test_its_one_text_is_json_whether_all_values_are_texts_or_not(text: str) -> None:
+    texts = {"b": text, "a": text, 'c"': "x"}
+    for properties in (texts, {**texts, "n": 1}):
+        wanted = json.dumps(properties, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert canonical(properties) == wanted.encode()

@@ -8,6 +8,8 @@ from email.utils import parsedate_to_datetime
 
 _FIRST, _LAST = 946_684_800, 4_102_444_800  # 2000 and 2100: a number outside them is no moment
 _SCALES = (1, 1_000, 1_000_000, 1_000_000_000)  # seconds, milliseconds, microseconds, nanoseconds
+_DAY = re.compile(r"(19|20)\d{6}")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def moment(value: object) -> datetime:
@@ -23,16 +25,11 @@ def moment(value: object) -> datetime:
     if not isinstance(value, str):
         raise ValueError(f"a {type(value).__name__} is no date")
     text = value.strip()
-    if re.fullmatch(r"(19|20)\d{6}", text):
+    if text[4:5] == "-" or _DAY.fullmatch(text):
         return _iso(text)
-    if re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
+    if _NUMBER.fullmatch(text):
         return _epoch(float(text) if "." in text else int(text), text)
     return _iso(text)
-
-
-def day_of(when: datetime) -> str:
-    """Its day in UTC: yyyymmdd."""
-    return when.strftime("%Y%m%d") if when.year >= 1000 else f"{when.year:04}{when:%m%d}"
 
 
 def _epoch(number: float, shown: str) -> datetime:

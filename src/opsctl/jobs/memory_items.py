@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
-from opsctl.jobs.memory_dates import day_of, moment
 from opsctl.jobs.memory_fields import VECTOR, Unfit, convert, fields_of, float32, leftover, names_for
 from opsctl.model.cancel import Cancel
 from opsctl.model.collections import EXTRA
@@ -21,9 +20,10 @@ from opsctl.model.errors import ConfigError, UsageError
 from opsctl.model.migrate import Item, Record, Rejected, Sink
 from opsctl.model.stackfile_problem import nearest
 from opsctl.model.units import show_duration
-from opsctl.model.vector_object import Value, VectorObject, canonical, utc_text
+from opsctl.model.vector_object import Value, VectorObject, canonical, utc_text, uuid_text
 
 KEY, TEXT, EXPIRES, WHEN = "key", "text", "expiresAt", "timestamp"
+_NAMESPACE = uuid.NAMESPACE_DNS.bytes
 _OWN = (KEY, EXTRA, EXPIRES)  # filled from the record itself, never from a field
 Vectors = Literal["minilm", "precomputed", "server"]
 
@@ -219,13 +219,12 @@ class MemoryItems:
             return found
         body = VectorObject(found.properties, found.vectors)
         written = found.properties.get(WHEN)
-        dated = self._shape.by_day and isinstance(written, str)
-        group = ""
-        if self._shape.by_day:
-            group = day_of(moment(written)) if dated else days.get(found.key, "")
-        name = str(uuid5_of(found.key))
-        undated = self._shape.by_day and not dated
-        return Item(found.key, name, body, body.digest(self._compared), body.size, group, undated)
+        undated, group = False, ""
+        if self._shape.by_day and isinstance(written, str):
+            group = f"{written[:4]}{written[5:7]}{written[8:10]}"  # as `utc_text` wrote it: yyyy-mm-dd…
+        elif self._shape.by_day:
+            undated, group = True, days.get(found.key, "")
+        return Item(found.key, uuid5_of(found.key), body, body.digest(self._compared), body.size, group, undated)
 
 
 @dataclass(slots=True)
@@ -252,10 +251,12 @@ def _look(fields: Mapping[str, Any], name: str) -> tuple[Any, bool]:
     return (inner.get(name), True) if isinstance(inner, dict) else (None, False)
 
 
-def uuid5_of(key: bytes) -> uuid.UUID:
+def uuid5_of(key: bytes) -> str:
     """uuid5 in the DNS namespace, of bytes: the same as of the text where they are UTF-8."""
-    made = hashlib.sha1(uuid.NAMESPACE_DNS.bytes + key, usedforsecurity=False).digest()
-    return uuid.UUID(bytes=made[:16], version=5)
+    made = bytearray(hashlib.sha1(_NAMESPACE + key, usedforsecurity=False).digest()[:16])
+    made[6] = made[6] & 0x0F | 0x50  # version and variant, RFC 9562
+    made[8] = made[8] & 0x3F | 0x80
+    return uuid_text(made)
 
 
 def _check_shape(shape: Shape, choices: Choices) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from opsctl.jobs.memory_items import MemoryItems
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError
-from opsctl.model.migrate import Described, Estimate, Record, Rejected, Removal, Source
+from opsctl.model.migrate import Described, DumpsText, Estimate, Record, Rejected, Removal, Source
 
 
 class Looked:
@@ -20,6 +20,7 @@ class Looked:
     def __init__(self, source: Source, transform: MemoryItems) -> None:
         self._source = source
         self._transform = transform
+        self._dump_text = source.dump_text if isinstance(source, DumpsText) else None
 
     def scan(self, batch: int, cancel: Cancel) -> Iterator[Sequence[Record]]:
         """As the source's. Raises ConfigError where no vector of the first records fits."""
@@ -59,6 +60,10 @@ class Looked:
     def dump(self, record: Record) -> Mapping[str, Any]:
         """As the source's."""
         return self._source.dump(record)
+
+    def dump_text(self, record: Record) -> str | None:
+        """As the source's, which without one leaves it to `dump`."""
+        return self._dump_text(record) if self._dump_text is not None else None
 
     def restore(self, dumped: Sequence[Mapping[str, Any]], cancel: Cancel) -> Sequence[str]:
         """As the source's."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from json.encoder import encode_basestring
+from typing import Any
 
 from opsctl.model.migrate import digest
 
@@ -15,6 +17,7 @@ Value = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int
 _canonical = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=list
 ).encode
+_quoted: Callable[[Any], str] = encode_basestring
 EXACT = 1 << 53  # whole numbers beyond it do not survive the wire, which carries them as float64
 
 
@@ -45,7 +48,18 @@ class VectorObject:
 
 def canonical(properties: Mapping[str, Value]) -> bytes:
     """One text for equal properties, whatever their order. Raises ValueError for NaN and for half a surrogate pair."""
-    return _canonical(properties).encode()
+    try:
+        # By hand where all are texts, as nearly always: an encoder takes five times as long for the same.
+        pairs = [f"{_quoted(name)}:{_quoted(value)}" for name, value in sorted(properties.items())]
+    except TypeError:
+        return _canonical(properties).encode()
+    return f"{{{','.join(pairs)}}}".encode()
+
+
+def uuid_text(raw: bytes | bytearray) -> str:
+    """Sixteen bytes as a UUID is written; `uuid.UUID` takes five times as long."""
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _size(value: Value) -> int:
@@ -59,7 +73,7 @@ _FRACTION = re.compile(r"\.\d+")
 
 def utc_text(moment: datetime) -> str:
     """RFC 3339 in UTC, a fraction only where there is one and without zeros at its end: as Go writes a time."""
-    plain = moment.astimezone(UTC).replace(tzinfo=None)
+    plain = (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).replace(tzinfo=None)
     text = plain.isoformat()
     return (text.rstrip("0") if plain.microsecond else text) + "Z"
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import struct
 import uuid
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, OpsError
 from opsctl.model.store import Target
-from opsctl.model.vector_object import Value, VectorObject, same_date
+from opsctl.model.vector_object import Value, VectorObject, same_date, uuid_text
 from opsctl.stores.weaviate_rest import DEFAULT, grpc_address
 from opsctl.stores.weaviate_retry import PATIENCE, Passing, passes, patiently
+from opsctl.stores.weaviate_stubs import stub_class
 
 if TYPE_CHECKING:
     from weaviate.proto.v1 import base_pb2, batch_pb2, search_get_pb2
@@ -32,9 +32,6 @@ class WeaviateWire:
 
     def __init__(self, target: Target, *, largest: int, patience: float = PATIENCE) -> None:
         import grpc  # type: ignore[import-untyped]
-
-        with warnings.catch_warnings(record=True):  # what its dependencies say of each other is not for our user
-            from weaviate.proto.v1 import weaviate_pb2_grpc
 
         address, secure = grpc_address(target)
         self.where = target.shown
@@ -51,7 +48,7 @@ class WeaviateWire:
             if secure
             else grpc.insecure_channel(address, options)
         )
-        self._stub = weaviate_pb2_grpc.WeaviateStub(self._channel)  # type: ignore[no-untyped-call]
+        self._stub = stub_class()(self._channel)
         key = target.api_key
         self._metadata = (("authorization", f"Bearer {key.reveal()}"),) if key else ()
 
@@ -254,9 +251,8 @@ def read_object(found: search_get_pb2.SearchResult) -> tuple[str, VectorObject]:
             properties[name] = value.text_value
         elif kind is not None and kind != "null_value":
             properties[name] = _value(kind, value)
-    # As a number: zeros at its front are left out.
-    name = str(uuid.UUID(int=int.from_bytes(meta.id_as_bytes, "big")))
-    return name, VectorObject(properties, vectors)
+    # Zeros at its front are left out.
+    return uuid_text(meta.id_as_bytes.rjust(16, b"\0")), VectorObject(properties, vectors)
 
 
 def _value(kind: str, value: Any) -> Value:
