@@ -108,7 +108,7 @@ def test_a_dead_machine_is_found_and_started_again(
     machine: Droplet, machine_opsctl: Opsctl, machine_folder: Path
 ) -> None:
     before, pid = boot_id(machine), vm_process.owner(machine_folder)
-    machine.sh("echo kept > /root/note; sync")
+    machine.sh("set -e; echo kept > /root/note; sync")
     vm_process.kill(machine_folder)
     assert (machine_folder / vm_process.PIDFILE).exists()
     seen = machine_opsctl.json("sandbox", "status", "--name", MACHINE)["droplets"][0]["result"]
@@ -117,7 +117,8 @@ def test_a_dead_machine_is_found_and_started_again(
     assert up.returncode == 0, up.stderr
     assert boot_id(machine) != before
     assert vm_process.owner(machine_folder) not in (None, pid)
-    assert machine.sh("cat /root/note") == "kept\n"
+    look = "stat /root/note; df /; dmesg | grep -iE 'ext4|nvme'"
+    assert machine.sh("cat /root/note") == "kept\n", machine.sh(look, check=False)
 
 
 def test_nothing_secret_is_to_be_seen(machine: Droplet, machine_folder: Path) -> None:
