@@ -258,7 +258,8 @@ def kind_of(name: str) -> Kind:
 
 
 def _held(name: str, progress: Progress, cancel: Cancel, *, remove: bool = False) -> AbstractContextManager[None]:
-    return locked(_lock(name), f"works on sandbox {name}", progress, cancel, remove=remove)
+    gone = remove or not sandbox_dir(name).exists()  # of a mistyped name nothing is left
+    return locked(_lock(name), f"works on sandbox {name}", progress, cancel, remove=gone)
 
 
 def _lock(name: str) -> Path:
