@@ -13,6 +13,8 @@ from json.encoder import encode_basestring_ascii
 from operator import itemgetter
 from typing import Any, Literal
 
+from pydantic_core import to_json as to_json_bytes
+
 from opsctl.model.migrate import DIGEST_SIZE, Record, digest
 
 Kind = Literal["string", "hash", "list", "set", "zset", "stream"]
@@ -144,20 +146,25 @@ def to_json_text(record: Record, ends: int | None = None) -> str | None:
     None where it takes more than that: another type, or what is no text.
     """
     value = record.value
-    if isinstance(value, bytes):
-        kind, parts = "string", [value]
-    elif type(value) is dict:
-        kind, parts = "hash", [*chain.from_iterable(value.items())]
-    else:
-        return None
     try:
-        key, inside = _quoted(record.key.decode()), ",".join(map(_quoted, map(bytes.decode, parts)))
+        key = _quoted(record.key.decode())
+        if isinstance(value, bytes):
+            kind, inside = "string", _long_quoted(value.decode())
+        elif type(value) is dict:
+            kind, inside = "hash", ",".join(map(_quoted, map(bytes.decode, chain.from_iterable(value.items()))))
+        else:
+            return None
     except UnicodeDecodeError:
         return None
     if _QUOTED_MARK in inside or _QUOTED_MARK in key:
         return None
     end = "" if ends is None else f',"ends":{ends}'
     return f'{{"key":{key},"kind":"{kind}","parts":[{inside}]{end}}}'
+
+
+def _long_quoted(text: str) -> str:
+    """A text of kilobytes as JSON in ASCII: where it is ASCII already, in a quarter of the time."""
+    return to_json_bytes(text).decode() if text.isascii() else _quoted(text)
 
 
 def from_json(dumped: Mapping[str, Any]) -> tuple[bytes, Held]:
