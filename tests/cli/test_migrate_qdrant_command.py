@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from qdrant_client import models
 from tests.conftest import Opsctl
-from tests.stores.qdrant_server import Standin
+from tests.stores.qdrant_server import Standin, cloud_server, local_server
 
 pytestmark = pytest.mark.filterwarnings("ignore:Api key is used")
 STACK = """version: 1
@@ -21,12 +21,11 @@ stores:
   wrong: {{qdrant: "{cloud}", api_key: nobody}}
   gone: {{qdrant: "http://127.0.0.1:9"}}
 """
-KEY = "cloud-key-of-the-tests"
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Standin, Standin]]:
-    local, cloud = Standin(), Standin(tmp_path_factory.mktemp("cloud"), KEY)
+    local, cloud = local_server(), cloud_server(tmp_path_factory.mktemp("cloud"))
     yield local, cloud
     local.kill()
     cloud.kill()
@@ -38,14 +37,13 @@ def typed(servers: tuple[Standin, Standin], tmp_path: Path) -> Opsctl:
     local, cloud = servers
     cloud.faults()
     for server in servers:
-        for each in server.client().get_collections().collections:
-            server.client().delete_collection(each.name)
+        server.clear()
     client = local.client()
     client.create_collection("the-shop", models.VectorParams(size=8, distance=models.Distance.COSINE))
     points = [models.PointStruct(id=n, vector=[1.0, n, *[0.5] * 6], payload={"n": n}) for n in range(400)]
     client.upsert("the-shop", points)
     (tmp_path / "opsctl.yaml").write_text(STACK.format(local=local.url, cloud=cloud.url))
-    return Opsctl({"CLOUD_KEY": KEY, "XDG_STATE_HOME": str(tmp_path / "state")}, tmp_path)
+    return Opsctl({"CLOUD_KEY": cloud.api_key, "XDG_STATE_HOME": str(tmp_path / "state")}, tmp_path)
 
 
 def copy(typed: Opsctl, *words: str, to: str = "cloud") -> dict[str, Any]:
@@ -143,7 +141,7 @@ def test_what_cannot_work_is_said_in_words(typed: Opsctl, words: tuple[str, ...]
     done = typed("migrate", "qdrant-to-cloud", *words)
     assert done.returncode == code, done.stderr
     assert said in done.stderr
-    assert KEY not in done.stdout + done.stderr
+    assert "cloud-key-of-the-tests" not in done.stdout + done.stderr
 
 
 def test_a_vector_of_another_size_stands_against_it(typed: Opsctl, servers: tuple[Standin, Standin]) -> None:

@@ -10,13 +10,15 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-REAL = os.environ.get("OPSCTL_TEST_QDRANT_URL", "")
+REAL = os.environ.get("OPSCTL_TEST_QDRANT_URL", "")  # in the place of the cloud
 REAL_KEY = os.environ.get("OPSCTL_TEST_QDRANT_API_KEY", "")
+REAL_SOURCE = os.environ.get("OPSCTL_TEST_QDRANT_SOURCE_URL", "")  # in the place of the local one; without a key
 
 
 class Standin:
@@ -59,11 +61,59 @@ class Standin:
 
         return QdrantClient(url=self.url, api_key=self.api_key or None, timeout=30, check_compatibility=False)
 
+    def clear(self) -> None:
+        """Delete the collections."""
+        for name in self.names():
+            self.client().delete_collection(name)
+
+    def names(self) -> set[str]:
+        """The collections that are there."""
+        return {each.name for each in self.client().get_collections().collections}
+
+
+class Given(Standin):
+    """A real server whose address was given. What is there stays; what tests make goes; nobody makes it fail."""
+
+    def __init__(self, url: str, api_key: str = "") -> None:
+        self._url = url.rstrip("/")
+        super().__init__(api_key=api_key)
+        self.port = urlsplit(url).port or 6333
+        self._before = self.names()
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    def start(self) -> None:
+        """It runs."""
+
+    def kill(self) -> None:
+        """It goes on."""
+        self.clear()
+
+    def faults(self, **faults: float) -> None:
+        if faults:
+            pytest.skip("a real server is not told to fail; the stand-in is")
+
+    def clear(self) -> None:
+        for name in self.names() - self._before:
+            self.client().delete_collection(name)
+
+
+def local_server() -> Standin:
+    """A server without a key, as beside an agent stack: the one whose address is given, else a stand-in."""
+    return Given(REAL_SOURCE) if REAL_SOURCE else Standin()
+
+
+def cloud_server(folder: Path | None = None, api_key: str = "cloud-key-of-the-tests") -> Standin:
+    """A server that wants a key: the one whose address is given, else a stand-in."""
+    return Given(REAL, REAL_KEY) if REAL else Standin(folder, api_key)
+
 
 @pytest.fixture(scope="module")
 def qdrant() -> Iterator[Standin]:
     """A server without a key, as beside an agent stack, for a whole module."""
-    server = Standin()
+    server = local_server()
     yield server
     server.kill()
 
@@ -71,7 +121,7 @@ def qdrant() -> Iterator[Standin]:
 @pytest.fixture(scope="module")
 def qdrant_cloud() -> Iterator[Standin]:
     """A server that wants a key, for a whole module."""
-    server = Standin(api_key="cloud-key-of-the-tests")
+    server = cloud_server()
     yield server
     server.kill()
 
@@ -79,9 +129,6 @@ def qdrant_cloud() -> Iterator[Standin]:
 @pytest.fixture
 def any_qdrant(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
     """URL and key of the real server whose address is given, else of the stand-in that wants a key."""
-    if REAL:
-        yield REAL, REAL_KEY
-        return
     server = request.getfixturevalue("qdrant_cloud")
     yield server.url, server.api_key
 
