@@ -155,6 +155,24 @@ def test_what_is_refused_is_partly_done_and_can_be_tried_again(place: Place) -> 
     assert place.sink["bad"] == "GOOD"
 
 
+def test_with_nothing_in_quarantine_the_run_stays_what_it_was(place: Place) -> None:
+    place.fill(3)
+    run = place.opsctl.json(*WORDS)["run_id"]
+    before = place.status()
+    refused = place.opsctl("migrate", "replay", run)
+    assert refused.returncode == 2
+    assert f"nothing of {run} is in quarantine" in refused.stderr
+    assert place.status() == before
+    assert before["state"] == "complete"
+
+
+def test_a_source_without_anything_says_so(place: Place) -> None:
+    done = place.opsctl(*WORDS)
+    assert done.returncode == 0
+    assert "scanned       0" in done.stdout
+    assert "the source has nothing of what was asked for" in done.stdout
+
+
 def test_what_a_run_keeps_is_private_and_can_be_read_again(place: Place) -> None:
     place.fill(3)
     run = place.opsctl.json(*WORDS)["run_id"]

@@ -31,6 +31,16 @@ TARGET = "redis://127.0.0.1:2"
             "curl -sS http://127.0.0.1:1/healthz   (does it run, and listen there?)",
         ),
         (
+            ("search", "memory", "--in", "http://127.0.0.1:1", "--fallback", "nosuch"),
+            2,
+            "opsctl search memory --in http://127.0.0.1:1 --fallback postgresql://app@db.example.com/app",
+        ),
+        (
+            ("migrate", "dragonfly-to-weaviate", "--from", TARGET, "--to", "http://127.0.0.1:1", "--vectors", "server"),
+            4,
+            "redis-cli -h 127.0.0.1 -p 2 ping   (does it run, and listen there?)",
+        ),
+        (
             ("migrate", "volumes-to-host", "pg", "-d", "root@127.0.0.1"),
             2,
             "opsctl migrate volumes-to-host pg -d root@127.0.0.1 --to /opt/stack/data/pg",
@@ -59,3 +69,23 @@ def test_a_droplet_that_does_not_exist_is_replaced_wherever_it_was_named(
     assert done.returncode == 2, done.stderr
     wanted = " ".join(["opsctl", *called, *f"{option}{glue}app".split()])
     assert done.stderr.splitlines()[-1] == f"  next {wanted}"
+
+
+@pytest.mark.parametrize(
+    ("store", "words", "following"),
+    [
+        ("weaviate", ("collections", "status"), "curl -sS http://127.0.0.1:1/v1/.well-known/ready"),
+        (
+            "qdrant",
+            ("migrate", "qdrant-to-cloud", "--from", "there", "--to", "http://127.0.0.1:2", "--dry-run"),
+            "curl -sS http://127.0.0.1:1/healthz",
+        ),
+    ],
+)
+def test_an_address_of_the_stack_file_is_no_secret(
+    opsctl: Opsctl, tmp_path: Path, store: str, words: tuple[str, ...], following: str
+) -> None:
+    (tmp_path / "opsctl.yaml").write_text(f'version: 1\nstores: {{there: {{{store}: "http://127.0.0.1:1"}}}}\n')
+    done = opsctl(*words)
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.splitlines()[-1] == f"  next {following}   (does it run, and listen there?)"

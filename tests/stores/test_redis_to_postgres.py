@@ -137,3 +137,17 @@ def test_what_cannot_be_is_refused_with_what_to_type(place: Place, words: tuple[
     assert found["exit_code"] in (2, 3)
     assert said in found["error"]["what"]
     assert found["error"]["next"]
+
+
+def test_records_that_claim_one_id_are_not_all_said_to_be_there(place: Place) -> None:
+    look = place.migrate("--id-from", "done", "--dry-run")["droplets"][0]["result"]["preview"]
+    assert any("share their id with another one" in note for note in look["notes"]), look["notes"]
+    done = place.migrate("--id-from", "done", "--batch", "50")
+    receipt = done["droplets"][0]["result"]["receipt"]
+    verified = receipt["counts"]["verified"]
+    assert done["exit_code"] == 5
+    assert verified > place.rows() == 2
+    wanted = f"{verified - 2:,} of the verified records share their id with a later one"
+    assert any(note.startswith(wanted) for note in receipt["notes"]), receipt["notes"]
+    finished = place.opsctl.json("migrate", "finish", receipt["run_id"], "--yes")
+    assert finished["droplets"][0]["result"]["receipt"]["counts"]["removed"] == 2

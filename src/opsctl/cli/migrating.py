@@ -34,7 +34,7 @@ from opsctl.cli.migrating_options import FromOption, Shared, ToOption, shared_op
 from opsctl.cli.output import finish as leave
 from opsctl.cli.process import GoingOn, connecting, not_begun
 from opsctl.cli.stores import Stores, export_cipher
-from opsctl.model.errors import ExitCode, Interrupted, OpsError
+from opsctl.model.errors import ExitCode, Interrupted, OpsError, UsageError
 from opsctl.model.migrate import Limits
 from opsctl.model.migrate_shown import Action, Migrated, RunRecord
 from opsctl.model.result import CommandResult, DropletResult
@@ -182,8 +182,9 @@ class _Run:
             with hold(self.stores, migration.ledger, migration.cancel, run_id=run_id, command=command):
                 relearn(migration.ledger, migration.cipher)
                 folder = RunFolder.create(going_on.run_id)
+                before = folder.record()
                 record = self._record(folder, going_on, migration)
-                receipt = self._carried_out(action, migration, folder, record)
+                receipt = self._carried_out(action, migration, folder, record, before)
                 notes = self._afterwards(action, receipt, going_on.run_id)
         if notes:
             receipt = replace(receipt, notes=(*receipt.notes, *notes))
@@ -258,7 +259,9 @@ class _Run:
         folder.control("run")
         return record
 
-    def _carried_out(self, action: Action, migration: Migration, folder: RunFolder, record: RunRecord) -> Receipt:
+    def _carried_out(
+        self, action: Action, migration: Migration, folder: RunFolder, record: RunRecord, before: RunRecord | None
+    ) -> Receipt:
         from opsctl.jobs import migrate
 
         try:
@@ -266,6 +269,10 @@ class _Run:
                 receipt = migrate.run(migration, delete=self.shared.delete)
             else:
                 receipt = getattr(migrate, action)(migration)
+        except UsageError:
+            # What was asked for makes no sense, and nothing was done: the run is what it was.
+            folder.write("run.json", replace(before or record, pid=0))
+            raise
         except OpsError as error:
             going_on = f"opsctl migrate resume {record.run_id}"
             error.info = replace(error.info, next=error.info.next or going_on)

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, get_args
 
 from opsctl.cli.context import Context, Session
-from opsctl.model.errors import ConfigError, UsageError
+from opsctl.model.errors import ConfigError, OpsError, UsageError
 from opsctl.model.secret import Secret
 from opsctl.model.stack import Stack
 from opsctl.model.stackfile import with_droplets
@@ -79,6 +79,14 @@ class Stores:
             target = replace(target, store=text, export_key=given.get("export_key"))
         self.targets[flag] = target
         return target
+
+    def check(self, text: str, kinds: Sequence[StoreKind], *, flag: str) -> None:
+        """Refuse what `target` would refuse, without reaching it. Raises UsageError, ConfigError."""
+        given = self.stack.stores.get(text)
+        if given is None:
+            self._from_argument(text, kinds, flag)
+        else:
+            self._from_stack(text, given, kinds, flag)
 
     def session(self, droplet: str) -> Session:
         """The connection to a droplet that a store is reached through; it lasts as long as this block.
@@ -207,7 +215,12 @@ class Stores:
         if url.host not in known and url.host not in session.stack.services:
             return url.host, url.port
         service = session.stack.services.get(url.host)
-        found = find(
-            session.reads, containers, Wish(url.host, url.port), service, session.droplet, cancel=session.cancel
-        )
+        try:
+            found = find(
+                session.reads, containers, Wish(url.host, url.port), service, session.droplet, cancel=session.cancel
+            )
+        except OpsError as error:
+            if len(self.stack.droplets) > 1 and error.info.next.startswith("opsctl ") and " -d " not in error.info.next:
+                error.info = replace(error.info, next=f"{error.info.next} -d {session.droplet.name}")
+            raise
         return found.host, found.host_port

@@ -146,6 +146,8 @@ def _openers(
         )
     first = in_ or _only(stores, "weaviate", "--in", several=True)
     second = "" if fallback == "none" else fallback or _only(stores, "postgres", "--fallback", several=not first)
+    if second:  # asked only when the first does not answer: a wrong name would show on the worst of days
+        stores.check(second, ("postgres",), flag="--fallback")
     return weaviate(first) if first else None, postgres(second) if second else None
 
 

@@ -78,7 +78,7 @@ def _short(error: Exception) -> str:
 
 
 def _kind(value: object) -> str:
-    names = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 
@@ -193,7 +193,9 @@ def float32(value: Any) -> bytes:
     try:
         return struct.pack(f"<{len(value)}f", *value)
     except (struct.error, OverflowError) as error:
-        raise Unfit(f"the vector is no list of float32 numbers: {_short(error)}", "vector") from None
+        odd = [each for each in value if not isinstance(each, int | float)]
+        why = f"it holds {_kind(odd[0])}" if odd else _short(error)
+        raise Unfit(f"the vector is no list of float32 numbers: {why}", "vector") from None
 
 
 def leftover(fields: Mapping[str, Any]) -> str:

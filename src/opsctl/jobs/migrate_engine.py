@@ -17,7 +17,7 @@ from opsctl.jobs.migrate_stages import Transforming, Writing, WritingDown
 from opsctl.jobs.migrate_tally import Tally
 from opsctl.jobs.migrate_trust import distrust
 from opsctl.model.cancel import Cancel
-from opsctl.model.migrate import Receipt, Record
+from opsctl.model.migrate import ChoosesIds, Counts, Receipt, Record
 from opsctl.model.migrate_run import Migration
 from opsctl.spine.ledger import Ledger
 from opsctl.spine.runfiles import Lines
@@ -117,13 +117,28 @@ def _ended_by(m: Migration, sides: receipts.Sides, tally: Tally, error: BaseExce
     return receipts.failed(m, sides, tally.counts(), error)
 
 
+def _said(counts: Counts, lost: int) -> list[str]:
+    """What the figures alone do not tell."""
+    said = []
+    if lost:
+        said.append(
+            f"{lost:,} of the verified records share their id with a later one, which took their place: the target has "
+            "the last of each, and `finish` deletes none of the others"
+        )
+    if not counts.scanned:
+        said.append("the source has nothing of what was asked for")
+    return said
+
+
 def _over(
     m: Migration, sides: receipts.Sides, ledger: Ledger, tally: Tally, cut: bool, notes: Sequence[str]
 ) -> Receipt:
     """The receipt of a run that no error ended. Raises Interrupted where somebody asked for its end."""
     counts = tally.counts()
-    outcome = "stopped" if cut else "partial" if counts.quarantined else "complete"
-    receipt = receipts.write(m, sides, outcome, counts, receipts.checksums(ledger), notes)
+    lost = ledger.overwritten() if isinstance(m.transform, ChoosesIds) and m.transform.chooses_ids else 0
+    outcome = "stopped" if cut else "partial" if counts.quarantined or lost else "complete"
+    more = _said(counts, lost)
+    receipt = receipts.write(m, sides, outcome, counts, receipts.checksums(ledger), (*notes, *more))
     tally.become("ended")
     tally.tick(last=True)
     if cut and m.cancel.cancelled:

@@ -132,9 +132,16 @@ def preview(m: Migration) -> Preview:
         peek.close()
     findings = list(m.sink.check(seen.items, m.cancel))
     work = seen.records - seen.unchanged
+    if work and sum(seen.refused.values()) >= work:
+        findings.append(f"none of the {work:,} records can be written as they are")
     scan, transform = _rate(seen.records, seen.scanning), _rate(seen.sampled, seen.seconds)
     transform = None if transform is None else transform * max(1, m.transform.workers)
     eta, notes = _eta(m, seen, work, scan, transform)
+    if shared := len(seen.items) - len({(each.group, each.id) for each in seen.items}):
+        notes.append(
+            f"{shared:,} of the {len(seen.items):,} records that were tried share their id with another one: "
+            "only the last of each would stay"
+        )
     return Preview(
         run_id=m.run_id,
         migration=m.name,

@@ -38,6 +38,11 @@ class TableRows:
         self._fields = frozenset(self._places) | ({self._key_field} if self._key_field else frozenset())
         self._reads = (key.type, *(each.type for each in others))
 
+    @property
+    def chooses_ids(self) -> bool:
+        """As `ChoosesIds`: with the key in a field."""
+        return bool(self._key_field)
+
     def describe(self) -> Mapping[str, Any]:
         """Table and types."""
         first, *_ = self._table.columns

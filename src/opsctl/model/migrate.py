@@ -214,6 +214,16 @@ class DumpsText(Protocol):
 
 
 @runtime_checkable
+class ChoosesIds(Protocol):
+    """What a transform has besides, whose ids may come from a value and not from the key."""
+
+    @property
+    def chooses_ids(self) -> bool:
+        """Whether they do: then two records may claim one id."""
+        ...
+
+
+@runtime_checkable
 class Outlines(Protocol):
     """What a transform whose `apply` is dear (it embeds) should have besides, so that a dry run can see everything."""
 

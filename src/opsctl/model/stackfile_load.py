@@ -270,6 +270,10 @@ def _texts(probe: Any, resolver: _Resolver, name: str) -> LazySecrets:
     return LazySecrets(given, lambda key, text: (masked if key == "token" else plain)(key, text))
 
 
+# An address and nothing else: masked, it would be missing from the commands that one is told to type.
+_BARE = re.compile(r"[a-z]+://[\w.\-\[\]:]+(/\d*)?")
+
+
 class _Resolver:
     """Turns the templates of stores and alerts into secrets, when they are asked for."""
 
@@ -290,7 +294,7 @@ class _Resolver:
                 meant = nearest(error.name, self._variables.env_files) if error.name else ""
                 problem = Problem(self._document.file, way, line, str(error), error.expected, meant)
                 raise config_error([problem]) from None
-            if self._learn is not None and masked:
+            if self._learn is not None and masked and not _BARE.fullmatch(secret.reveal()):
                 self._learn(secret)
             return secret
 

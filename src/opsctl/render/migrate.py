@@ -83,7 +83,7 @@ def receipt_lines(receipt: Receipt) -> Iterator[Text | Table]:
         ("removed", counts.removed),
         ("changed since", counts.changed),
     ]
-    facts = [(name, f"{number:,}") for name, number in rows if number]
+    facts = [(name, f"{number:,}") for name, number in rows if number or name == "scanned"]
     facts += [("", f"{number:,} {code}") for code, number in sorted(counts.reasons.items())]
     if counts.bytes:
         facts.append(("bytes", show_size(counts.bytes)))
@@ -116,7 +116,7 @@ def preview_lines(preview: Preview) -> Iterator[Text | Table]:
     yield _fact("records", f"{preview.records:,}, {show_size(preview.bytes)}{_kinds(preview)}")
     if preview.unchanged:
         yield _fact("unchanged", f"{preview.unchanged:,} are there already, as they are")
-    yield _fact("to write", f"{preview.work:,}{_time(preview)}")
+    yield _fact("to write", f"{max(0, preview.work - preview.refused):,}{_time(preview)}")
     if preview.groups and set(preview.groups) != {""}:
         yield _groups(preview)
     if preview.expiry.count:

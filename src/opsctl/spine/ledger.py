@@ -44,6 +44,10 @@ _NEW = "INSERT INTO entries (run, n, hash, key, state, source, item, stored, id,
 _OLD = " ON CONFLICT (n) DO UPDATE SET " + ", ".join(
     f"{name} = excluded.{name}" for name in ("state", "source", "item", "stored", "id", "place", "day", "run")
 )
+_OVERWRITTEN = """
+SELECT coalesce(sum(more), 0)
+FROM (SELECT count(*) - 1 AS more FROM entries WHERE state = ? GROUP BY place, id HAVING more)
+"""
 _STATES = tuple(sorted(State))
 
 # key, state, digest at the source, digest of the item, digest read back, id, group, day
@@ -155,6 +159,11 @@ class Ledger:
         """How many keys are in each state."""
         with self._reading, explained(self.path):
             return _counts(self._reader)
+
+    def overwritten(self) -> int:
+        """How many verified keys have an id that another verified key has, too, all but one of each."""
+        with self._reading, explained(self.path):
+            return int(self._reader.execute(_OVERWRITTEN, (int(State.VERIFIED),)).fetchone()[0])
 
     def chunks(self, *states: State, size: int = CHUNK) -> Iterator[list[Entry]]:
         """All rows in these states, in the order of their first sight; they may be marked while this goes on."""

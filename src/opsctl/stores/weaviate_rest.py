@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, OpsError
 from opsctl.model.store import Target
-from opsctl.stores.weaviate_retry import PATIENCE, Passing, patiently, unreachable
+from opsctl.stores.weaviate_retry import MEETING, PATIENCE, Passing, look_at, patiently, unreachable
 
 if TYPE_CHECKING:
     import httpx
@@ -34,6 +34,7 @@ class WeaviateRest:
         self._target = target
         self._patience = patience
         self._made: httpx.Client | None = None
+        self._met = False  # it has answered before
 
     def close(self) -> None:
         """End it; safe to call twice."""
@@ -44,14 +45,16 @@ class WeaviateRest:
 
     def ask(self, method: str, path: str, cancel: Cancel, body: object = None, **query: str) -> Any:
         """The JSON of an answer, None for 404. Raises UnreachableError, ConfigError for 401 and 403, else OpsError."""
-        what = f"{method} {path}"
-        return patiently(
-            what,
+        result = patiently(
+            f"{method} {path}",
             lambda: self._once(method, path, cancel, body, query),
             cancel,
             where=self.where,
-            patience=self._patience,
+            patience=self._patience if self._met else min(MEETING, self._patience),
+            look=look_at(self._target),
         )
+        self._met = True
+        return result
 
     def _once(self, method: str, path: str, cancel: Cancel, body: object, query: Mapping[str, str]) -> Any:
         import httpx
@@ -61,9 +64,9 @@ class WeaviateRest:
         try:
             answer = self._client().request(method, path, json=body, params=query or None, timeout=timeout)
         except httpx.TransportError as error:
-            raise Passing(f"{method} {path}: {error or type(error).__name__}") from None
+            raise Passing(str(error) or type(error).__name__) from None
         if answer.status_code in (429, 502, 503, 504):
-            raise Passing(f"{method} {path}: HTTP {answer.status_code} {_words(answer)}")
+            raise Passing(f"HTTP {answer.status_code} {_words(answer)}")
         if answer.status_code == 404:
             return None
         if answer.status_code in (401, 403):

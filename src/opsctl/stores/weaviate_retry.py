@@ -8,9 +8,12 @@ from typing import TypeVar
 
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import OpsError, UnreachableError
+from opsctl.model.store import Target
 
 T = TypeVar("T")
 PATIENCE = 120.0  # seconds: a server is ready about 10 s after its start, and loads its shards after that
+_LOOK = "opsctl status"
+MEETING = 10.0  # seconds until one that has never answered is given up
 
 _PASSING = re.compile(
     r"connection refused|connection reset|broken pipe|unavailable|too many requests|rate.?limit|429|503"
@@ -29,6 +32,14 @@ class Passing(Exception):
         self.why = why
 
 
+def look_at(target: Target) -> str:
+    """What to type when it does not answer."""
+    if target.via:
+        return f"opsctl status -d {target.via}"
+    scheme = target.url.reveal().partition("://")[0]
+    return f"curl -sS {scheme}://{target.shown.rstrip('/')}/v1/.well-known/ready"
+
+
 def passes(message: str) -> bool:
     """Whether a refusal is of the moment and not of the object."""
     return _PASSING.search(message) is not None
@@ -39,10 +50,13 @@ def tenant_missing(message: str) -> bool:
     return _ASLEEP.search(message) is not None
 
 
-def patiently(what: str, call: Callable[[], T], cancel: Cancel, *, where: str, patience: float = PATIENCE) -> T:
+def patiently(
+    what: str, call: Callable[[], T], cancel: Cancel, *, where: str, patience: float = PATIENCE, look: str = _LOOK
+) -> T:
     """What `call` gives; while it raises Passing it is asked again, ever more slowly, for `patience` seconds.
 
-    Raises UnreachableError with the last reason, Interrupted.
+    `look` is the command that one would type when it stays away. Raises UnreachableError with the last reason,
+    Interrupted.
     """
     from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
@@ -60,15 +74,15 @@ def patiently(what: str, call: Callable[[], T], cancel: Cancel, *, where: str, p
         return again(call)
     except RetryError as error:
         reason = error.last_attempt.exception()
-        raise unreachable(what, where, reason.why if isinstance(reason, Passing) else str(reason)) from None
+        raise unreachable(what, where, reason.why if isinstance(reason, Passing) else str(reason), look) from None
 
 
-def unreachable(what: str, where: str, why: str) -> OpsError:
+def unreachable(what: str, where: str, why: str, look: str = _LOOK) -> OpsError:
     """Weaviate does not answer."""
     return UnreachableError(
         f"Weaviate at {where} does not answer: {what}",
         why=_short(why),
-        next="opsctl collections status   (and: opsctl status, on the droplet it runs on)",
+        next=f"{look}   (does it run, and listen there?)",
     )
 
 

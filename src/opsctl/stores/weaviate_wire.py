@@ -16,7 +16,7 @@ from opsctl.model.errors import ConfigError, OpsError
 from opsctl.model.store import Target
 from opsctl.model.vector_object import Value, VectorObject, same_date, uuid_text
 from opsctl.stores.weaviate_rest import DEFAULT, grpc_address
-from opsctl.stores.weaviate_retry import PATIENCE, Passing, passes, patiently
+from opsctl.stores.weaviate_retry import PATIENCE, Passing, look_at, passes, patiently
 from opsctl.stores.weaviate_stubs import stub_class
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class WeaviateWire:
         import grpc  # type: ignore[import-untyped]
 
         address, secure = grpc_address(target)
-        self.where = target.shown
+        self.where, self._look = target.shown, look_at(target)
         self.largest = largest
         self._patience = patience
         options = [
@@ -141,7 +141,7 @@ class WeaviateWire:
             left = cancel.remaining
             return send(most if left is None else max(0.05, min(most, left)))
 
-        return patiently(what, once, cancel, where=self.where, patience=self._patience)
+        return patiently(what, once, cancel, where=self.where, patience=self._patience, look=self._look)
 
     def _send(self, method: str, request: object, timeout: float) -> Any:
         import grpc
