@@ -166,6 +166,14 @@ def test_with_nothing_in_quarantine_the_run_stays_what_it_was(place: Place) -> N
     assert before["state"] == "complete"
 
 
+def test_another_pace_takes_the_place_of_the_one_before(place: Place) -> None:
+    place.fill(3)
+    run = place.opsctl.json(*WORDS, "--rate", "500", "--batch", "2")["run_id"]
+    assert place.opsctl("migrate", "resume", run, "--rate", "700").returncode == 0
+    kept = json.loads((place.runs / run / "run.json").read_text())
+    assert kept["argv"] == [*WORDS, "--batch", "2", "--json", "--rate", "700"]
+
+
 def test_a_source_without_anything_says_so(place: Place) -> None:
     done = place.opsctl(*WORDS)
     assert done.returncode == 0

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from opsctl.cli.migrating_options import parse_window
+from opsctl.cli.migrating_options import parse_window, without
 from opsctl.cli.process import GoingOn, Process, not_begun
 
 
@@ -21,7 +21,8 @@ def pace_of(rate: float | None, window: str | None) -> tuple[str, ...]:
 def again(ctx: typer.Context, run: str, going_on: GoingOn, more: tuple[str, ...] = ()) -> NoReturn:
     """Call the run's own command as it was called, in the folder in which it was, for another action.
 
-    Raises UsageError for a run that is unknown or works still, OpsError where its folder is gone.
+    `more` are options with their values, which take the place of those of the run. Raises UsageError for a run that is
+    unknown or works still, OpsError where its folder is gone.
     """
     from opsctl.cli.main import build
     from opsctl.jobs.migration_runs import at_rest
@@ -29,7 +30,7 @@ def again(ctx: typer.Context, run: str, going_on: GoingOn, more: tuple[str, ...]
 
     process: Process = ctx.obj
     record = at_rest(find(run), going_on.action)
-    argv = (*record.argv, *more)
+    argv = (*without(record.argv, more[::2]), *more)
     process.going_on = replace(going_on, run_id=record.run_id, argv=argv)
     app = build(argv)
     word = "resume" if going_on.action == "run" else going_on.action

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from opsctl.cli.context import Context, Session
+from opsctl.cli.migrating_options import without
 from opsctl.cli.output import finish as leave
 from opsctl.cli.process import connecting, not_begun
 from opsctl.model.collections import FILE as COLLECTIONS
@@ -92,7 +93,7 @@ def _check_stores(context: Context, on: str) -> None:
         if via == on:
             continue
         kind = next(each for each in _KINDS if each in given)
-        here = shlex.join(["opsctl", *_without(argv, ("--on",), ("--detach",))])
+        here = shlex.join(["opsctl", *without(argv, ("--on",), ("--detach",))])
         raise UsageError(
             f"{flag} {name}: the store is behind {via}, and {on} does not reach {via} through you",
             why=f"stores.{name} has `via: {via}`: that way begins on this machine, and a run with --on works on {on}",
@@ -109,19 +110,9 @@ def _named_stores(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield flag, value if equals else after
 
 
-def _without(argv: Sequence[str], valued: Sequence[str], flags: Sequence[str]) -> Iterator[str]:
-    """The words without these options and their values."""
-    skip = False
-    for word in argv:
-        if skip or word in flags or word in valued:
-            skip = not skip and word in valued
-        elif not word.startswith(tuple(f"{each}=" for each in valued)):
-            yield word
-
-
 def _words(argv: Sequence[str], on: str, there: str) -> Iterator[str]:
     """What was typed, without what only means something here."""
-    for word in _without(argv, _WITH_VALUE, _FLAGS):
+    for word in without(argv, _WITH_VALUE, _FLAGS):
         yield there if word == on else word
 
 

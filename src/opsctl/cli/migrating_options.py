@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -164,3 +164,13 @@ def shared_options(command: Callable[..., None]) -> Callable[..., None]:
     called.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
     called.__annotations__ = {each.name: each.annotation for each in every}
     return called
+
+
+def without(argv: Sequence[str], valued: Sequence[str], flags: Sequence[str] = ()) -> Iterator[str]:
+    """The words without these options and their values."""
+    skip = False
+    for word in argv:
+        if skip or word in flags or word in valued:
+            skip = not skip and word in valued
+        elif not word.startswith(tuple(f"{each}=" for each in valued)):
+            yield word

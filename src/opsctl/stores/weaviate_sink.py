@@ -9,6 +9,7 @@ from typing import TypeVar
 from opsctl.model.cancel import Cancel
 from opsctl.model.errors import ConfigError, OpsError
 from opsctl.model.migrate import Described, Item, Rejected, Removal
+from opsctl.model.stackfile_problem import nearest
 from opsctl.model.store import Target
 from opsctl.model.vector_object import VectorObject
 from opsctl.stores.weaviate_fit import check_vectors
@@ -96,7 +97,9 @@ class WeaviateSink:
             return self._opened
 
     def _missing(self, cancel: Cancel) -> ConfigError:
-        have = ", ".join(sorted(self._rest.schema(cancel))) or "none at all"
+        there = sorted(self._rest.schema(cancel))
+        meant = nearest(self._collection, there)
+        have = f"{', '.join(there) or 'none at all'}{f'; is {meant} meant?' if meant else ''}"
         return ConfigError(
             f"Weaviate at {self._target.shown} has no collection {self._collection}",
             why=f"it has {have}",
