@@ -269,11 +269,11 @@ class _Run:
                 receipt = migrate.run(migration, delete=self.shared.delete)
             else:
                 receipt = getattr(migrate, action)(migration)
-        except UsageError:
-            # What was asked for makes no sense, and nothing was done: the run is what it was.
-            folder.write("run.json", replace(before or record, pid=0))
-            raise
         except OpsError as error:
+            if before is not None and isinstance(error, UsageError):
+                # What was asked for makes no sense, and nothing was done: the run is what it was.
+                folder.write("run.json", replace(before, pid=0))
+                raise
             going_on = f"opsctl migrate resume {record.run_id}"
             error.info = replace(error.info, next=error.info.next or going_on)
             told = self.context.redact(error.info.what)
