@@ -117,7 +117,7 @@ def _ended_by(m: Migration, sides: receipts.Sides, tally: Tally, error: BaseExce
     return receipts.failed(m, sides, tally.counts(), error)
 
 
-def _said(counts: Counts, lost: int) -> list[str]:
+def _said(counts: Counts, lost: int, *, cut: bool) -> list[str]:
     """What the figures alone do not tell."""
     said = []
     if lost:
@@ -125,7 +125,7 @@ def _said(counts: Counts, lost: int) -> list[str]:
             f"{lost:,} of the verified records share their id with a later one, which took their place: the target has "
             "the last of each, and `finish` deletes none of the others"
         )
-    if not counts.scanned:
+    if not counts.scanned and not cut:
         said.append("the source has nothing of what was asked for")
     return said
 
@@ -137,7 +137,7 @@ def _over(
     counts = tally.counts()
     lost = ledger.overwritten() if isinstance(m.transform, ChoosesIds) and m.transform.chooses_ids else 0
     outcome = "stopped" if cut else "partial" if counts.quarantined or lost else "complete"
-    more = _said(counts, lost)
+    more = _said(counts, lost, cut=cut)
     receipt = receipts.write(m, sides, outcome, counts, receipts.checksums(ledger), (*notes, *more))
     tally.become("ended")
     tally.tick(last=True)

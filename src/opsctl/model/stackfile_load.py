@@ -270,8 +270,9 @@ def _texts(probe: Any, resolver: _Resolver, name: str) -> LazySecrets:
     return LazySecrets(given, lambda key, text: (masked if key == "token" else plain)(key, text))
 
 
-# An address and nothing else: masked, it would be missing from the commands that one is told to type.
-_BARE = re.compile(r"[a-z]+://[\w.\-\[\]:]+(/\d*)?")
+# An address and nothing else, perhaps with the number of a Redis database: masked, it would be missing from the
+# commands that one is told to type.
+_BARE = re.compile(r"[a-z]+://[\w.\-\[\]:]+(/\d{0,2})?")
 
 
 class _Resolver:

@@ -83,7 +83,10 @@ def receipt_lines(receipt: Receipt) -> Iterator[Text | Table]:
         ("removed", counts.removed),
         ("changed since", counts.changed),
     ]
-    facts = [(name, f"{number:,}") for name, number in rows if number or name == "scanned"]
+    # A copy that found nothing says that; what `finish` did not scan is no news.
+    facts = [
+        (name, f"{number:,}") for name, number in rows if number or (name, receipt.outcome) == ("scanned", "complete")
+    ]
     facts += [("", f"{number:,} {code}") for code, number in sorted(counts.reasons.items())]
     if counts.bytes:
         facts.append(("bytes", show_size(counts.bytes)))
